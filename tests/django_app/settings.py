@@ -1,0 +1,19 @@
+"""Settings of the test application; tests name the database with `database.use`, a shell by environment."""
+
+import os
+
+from tests.django_app.conninfo import database_entry
+
+SECRET_KEY = "only tests ever run this project"
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "tests.django_app.users",
+    "tests.django_app.quests",
+    "tests.django_app.applications",
+]
+AUTH_USER_MODEL = "users.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+DATABASES = {"default": database_entry(os.environ.get("DJANGO_APP_DATABASE_URL", "dbname=postgres"))}
