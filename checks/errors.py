@@ -1,0 +1,11 @@
+"""The one exception that is meant for the user."""
+
+
+class UserError(Exception):
+    """Something the user can act on: shown as one sentence, without a traceback, and ends with exit code 2.
+
+    The message says what was found, what was expected and what to do next; the technical cause, when
+    there is one, is kept as ``__cause__``.
+    """
+
+    exit_code = 2

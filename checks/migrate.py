@@ -1,0 +1,117 @@
+"""Alembic, driven from Python: the same migrations for the command line, the demo and the tests."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+import alembic.command
+import alembic.util
+import psycopg
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from checks import resources
+from checks.errors import UserError
+from checks.target import Target
+
+
+def config(target: Target | None, x: Sequence[str] = (), stdout: TextIO = sys.stdout) -> Config:
+    """Return Alembic's configuration for a database.
+
+    Args:
+        target: The database, which ``env.py`` finds as ``config.attributes["target"]``.
+        x: What the command line gives as ``-x name=value``, each ``name=value``.
+        stdout: Where Alembic's commands print.
+    """
+    # Alembic looks for the x arguments where its own command line puts them.
+    return Config(
+        resources.root() / "alembic.ini",
+        stdout=stdout,
+        cmd_opts=argparse.Namespace(x=list(x)),
+        attributes={"target": target},
+    )
+
+
+def upgrade(target: Target, revision: str = "head", x: Sequence[str] = ()) -> None:
+    """Migrate a database forward.
+
+    Args:
+        target: The database.
+        revision: Where to stop.
+        x: As in ``config``.
+
+    Raises:
+        UserError: A newer version migrated it, there is no such revision, or it cannot be reached.
+    """
+    _migrate(alembic.command.upgrade, target, revision, x)
+
+
+def downgrade(target: Target, revision: str, x: Sequence[str] = ()) -> None:
+    """Migrate a database back.
+
+    Args:
+        target: The database.
+        revision: Where to stop; ``base`` removes everything.
+        x: As in ``config``.
+
+    Raises:
+        UserError: A newer version migrated it, there is no such revision, or it cannot be reached.
+    """
+    _migrate(alembic.command.downgrade, target, revision, x)
+
+
+def current_revision(connection: psycopg.Connection[Any]) -> str | None:
+    """Return the revision the database is at, or ``None`` if it is not migrated."""
+    row = connection.execute("SELECT to_regclass('integrity.alembic_version') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return None
+    row = connection.execute("SELECT version_num FROM integrity.alembic_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def head_revision() -> str | None:
+    """Return the newest revision this version of the package knows."""
+    return _scripts().get_current_head()
+
+
+def require_current(connection: psycopg.Connection[Any]) -> None:
+    """Make sure that the database is at the newest revision.
+
+    Raises:
+        UserError: It is not; the message says which way.
+    """
+    current = current_revision(connection)
+    if current is None:
+        raise UserError("the database is not migrated: run `quest-integrity upgrade`")
+    _require_known(current)
+    if current != head_revision():
+        raise UserError(
+            f"the database is at the older revision {current}, expected {head_revision()}: "
+            "run `quest-integrity upgrade`"
+        )
+
+
+def _migrate(command: Callable[[Config, str], None], target: Target, revision: str, x: Sequence[str]) -> None:
+    with target.connect() as connection:
+        current = current_revision(connection)
+    if current is not None:
+        _require_known(current)
+    try:
+        command(config(target, x), revision)
+    except alembic.util.CommandError as error:
+        raise UserError(f"cannot migrate to {revision}: {error}") from error
+
+
+def _require_known(current: str) -> None:
+    if current not in {script.revision for script in _scripts().walk_revisions()}:
+        raise UserError(
+            f"the database was migrated by a newer version of quest-integrity (revision {current} is unknown "
+            "here): upgrade the package"
+        )
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(config(None))

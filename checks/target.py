@@ -1,0 +1,222 @@
+"""Which database to work on, how to reach it, and what to tell the user when it does not work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import sqlalchemy
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
+
+from checks import server
+from checks.errors import UserError
+
+APPLICATION_NAME = "quest-integrity"
+CONNECT_SECONDS = 10
+# Any of these says that libpq has been told where to connect.
+LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+EXPECTED = "postgresql://user@host:5432/dbname or 'host=... dbname=...'"
+
+# A refused connection carries no SQLSTATE, only libpq's or the server's text.
+CONNECT_FAILURES = (
+    (r"password authentication failed|no password supplied", "wrong or missing password: give the right one"),
+    (r'database ".*" does not exist', "there is no such database: create it, or correct the name"),
+    (r'role ".*" does not exist', "there is no such user: create the role, or correct the name"),
+    (r"no pg_hba.conf entry|authentication failed", "the server does not admit this user: check pg_hba.conf"),
+    (r"too many clients|connection slots", "the server has no free connection: try again later"),
+    (r"starting up|shutting down|recovery mode", "the server is not ready: try again in a moment"),
+    (r"service .* not found|service file", "there is no such service: check PGSERVICE and pg_service.conf"),
+    (r"certificate|SSL", "no agreement on encryption: check sslmode and sslrootcert"),
+    (r"permission denied for database", "this user may not connect: GRANT CONNECT ON DATABASE"),
+)
+CONNECT_ADVICE = "the server cannot be reached: start it, or correct the address"
+
+NOT_MIGRATED = "the database is not migrated, or by another version: run `quest-integrity upgrade`"
+# By SQLSTATE; the longest prefix counts.
+FAILURES = {
+    "08": "the connection to the database was lost: check the server and run the command again",
+    "57P": "the server ended the connection: check the server and run the command again",
+    "23": "the database refused the change",
+    "25006": "the database is read-only: connect to the primary, or unset default_transaction_read_only",
+    "28": "the server does not admit this user: check the user and its password",
+    "3F000": NOT_MIGRATED,
+    "40": "another session was in the way: run the command again",
+    "42501": "this user lacks a permission: connect as the owner of the tables, or have it granted",
+    "42703": NOT_MIGRATED,
+    "42883": NOT_MIGRATED,
+    "42P01": NOT_MIGRATED,
+    "53": "the server is short of a resource: see its log",
+    "53100": "the server's disk is full: free some space and run the command again",
+    "53300": "the server has no free connection: try again later",
+    "55P03": "another session holds a lock for too long: run the command again when it has finished",
+    "57014": "the statement was cancelled or ran into statement_timeout: raise the timeout or run it again",
+    "58": "the server met a system error: see its log",
+    "XX": "the server met an internal error: see its log",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A database to work on.
+
+    Args:
+        conninfo: libpq connection string or URI; empty leaves everything to libpq's environment.
+        source: Where it comes from, for the user: ``from --database-url``, ``embedded server``.
+    """
+
+    # It may hold a password, so it must not show up in a representation.
+    conninfo: str = field(repr=False)
+    source: str
+
+    def connect(self, autocommit: bool = False) -> psycopg.Connection[Any]:
+        """Open a connection.
+
+        Args:
+            autocommit: Whether each statement commits by itself.
+
+        Raises:
+            UserError: The database cannot be reached or does not admit us.
+        """
+        given = conninfo_to_dict(self.conninfo)
+        # libpq prefers an application_name of the user's, wherever that comes from.
+        settings: dict[str, Any] = {"fallback_application_name": APPLICATION_NAME, **given}
+        # A service named in the string may set a timeout that only libpq gets to see.
+        if "service" not in given and "connect_timeout" not in self._settings():
+            settings["connect_timeout"] = CONNECT_SECONDS
+        try:
+            return psycopg.connect(autocommit=autocommit, **settings)
+        except psycopg.Error as error:
+            raise self._connect_failure(error) from error
+
+    def engine(self) -> sqlalchemy.Engine:
+        """Return an SQLAlchemy engine on the same database; it opens a connection for every checkout."""
+        # A creator, because a URL would have to spell out, and could lose, what libpq understands.
+        return sqlalchemy.create_engine(
+            "postgresql+psycopg://", creator=self.connect, poolclass=sqlalchemy.NullPool
+        )
+
+    def describe(self) -> str:
+        """Return the line that tells the user which database this is, without the password."""
+        return f"database: {self._address()} ({self.source})"
+
+    def _settings(self) -> dict[str, str]:
+        defaults = {
+            option.keyword.decode(): option.val.decode()
+            for option in Conninfo.get_defaults()
+            if option.val is not None
+        }
+        return defaults | {name: str(value) for name, value in conninfo_to_dict(self.conninfo).items()}
+
+    def _address(self) -> str:
+        settings = self._settings()
+        if "service" in settings and "host" not in conninfo_to_dict(self.conninfo):
+            return f"service {settings['service']}"
+        user = settings.get("user", "")
+        host = settings.get("host") or settings.get("hostaddr") or "[local]"
+        return f"{user}@{host}:{settings['port']}/{settings.get('dbname', user)}"
+
+    def _connect_failure(self, error: psycopg.Error) -> UserError:
+        # Our sentence says that it failed and what to do.
+        reason = re.sub(
+            r"^connection (failed|is bad): | Is the server running .*?\?", "", _one_line(str(error))
+        )
+        found = (advice for pattern, advice in CONNECT_FAILURES if re.search(pattern, reason))
+        advice = next(found, CONNECT_ADVICE)
+        return UserError(f"cannot connect to {self._address()}: {advice} ({self._without_secrets(reason)})")
+
+    def _without_secrets(self, text: str) -> str:
+        settings = self._settings()
+        for option in Conninfo.get_defaults():
+            # libpq marks what must not be displayed.
+            secret = settings.get(option.keyword.decode()) if option.dispchar == b"*" else None
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
+
+def resolve(option: str | None) -> Target:
+    """Find out which database to work on.
+
+    The first of these counts: the option, ``DATABASE_URL``, libpq's own environment variables, the user's
+    embedded server, which is started if need be.
+
+    Args:
+        option: The value of ``--database-url``, if it was given.
+
+    Raises:
+        UserError: The URL is malformed, or the embedded server does not start.
+    """
+    if option is not None:
+        return _given(option, "--database-url")
+    if url := os.environ.get("DATABASE_URL"):
+        return _given(url, "DATABASE_URL")
+    if names := [name for name in LIBPQ_VARIABLES if os.environ.get(name)]:
+        return Target("", f"from {', '.join(names)}")
+    embedded = server.persistent()
+    embedded.start()
+    return Target(embedded.url, "embedded server")
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn what the database or the connection may do to us into a ``UserError``.
+
+    Errors that point at a bug of ours, such as a syntax error, pass through.
+
+    Raises:
+        UserError: With the original as its cause.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        failure = _failure(error)
+        if failure is None:
+            raise
+        raise failure from error
+    except sqlalchemy.exc.DBAPIError as error:
+        failure = _failure(error.orig) if isinstance(error.orig, psycopg.Error) else None
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _given(text: str, name: str) -> Target:
+    # SQLAlchemy's form names a driver, which is ours to choose.
+    conninfo, is_url = re.subn(r"^postgres(ql)?(\+\w+)?://", "postgresql://", text)
+    try:
+        settings = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        # Its text, like its traceback, quotes parts of the string, which may be of the password.
+        settings = {}
+    host, port, dbname = (str(settings.get(key, "")) for key in ("host", "port", "dbname"))
+    # A password with a bare @ or / shifts its rest into the fields that are displayed.
+    shifted = is_url and ("@" in host[1:] or "@" in dbname or not re.fullmatch(r"[\d,]*", port))
+    if not settings or shifted or "://" in dbname:
+        raise UserError(
+            f"{name} is not a connection string that libpq understands: expected {EXPECTED}, "
+            "with special characters of a URL's password percent-encoded"
+        )
+    return Target(conninfo, f"from {name}")
+
+
+def _failure(error: psycopg.Error) -> UserError | None:
+    state = error.sqlstate
+    if state is None:
+        # Only the client's end of the connection raises these without the server's word.
+        lost = isinstance(error, psycopg.OperationalError)
+        return UserError(f"{FAILURES['08']} ({_one_line(str(error))})") if lost else None
+    prefixes = [prefix for prefix in FAILURES if state.startswith(prefix)]
+    if not prefixes:
+        return None
+    said = "; ".join(part for part in (error.diag.message_primary, error.diag.message_hint) if part)
+    return UserError(f"{FAILURES[max(prefixes, key=len)]} ({said}; SQLSTATE {state})")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
