@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Made anew when the dependencies change.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+venv: $(READY) ## Set up .venv with everything the other targets need
+
+demo: $(READY) ## Replay the incident on an embedded PostgreSQL, repair it, try to cause it again
+	$(BIN)/quest-integrity demo
+
+test: $(READY) ## Run the whole suite on an embedded PostgreSQL (PG_BINDIR=… for another one)
+	$(BIN)/pytest --numprocesses auto $(ARGS)
+
+lint: $(READY) ## Check style and types of the Python, style and search_path of the SQL
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint sql
+	find sql/functions sql/triggers -name '*.sql' -exec $(BIN)/pgspot {} +
+
+clean: ## Remove .venv and everything generated
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
