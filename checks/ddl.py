@@ -1,0 +1,81 @@
+"""Run DDL on tables in use: short waits for locks, tried again, never queueing clients for long."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import errors
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+MAX_PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class LockPolicy:
+    """How long one attempt waits for a lock, in seconds, and how many attempts there are."""
+
+    timeout: float = 2.0
+    retries: int = 30
+
+
+def say(line: str) -> None:
+    """Print one line of progress to stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def retrying(policy: LockPolicy, what: str) -> Retrying:
+    """Return tenacity's retrying for lock timeouts and deadlocks, with jittered pauses between attempts.
+
+    Args:
+        policy: how often to try.
+        what: what is being tried, for the line printed before each pause.
+    """
+
+    def tell(state: RetryCallState) -> None:
+        say(f"{what}: the lock was not free within {policy.timeout:g} s, attempt {state.attempt_number}; trying again")
+
+    return Retrying(
+        retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
+        wait=wait_random(policy.timeout / 4, min(policy.timeout, MAX_PAUSE_SECONDS)),
+        stop=stop_after_attempt(policy.retries),
+        before_sleep=tell,
+        reraise=True,
+    )
+
+
+def run(connection: psycopg.Connection[Any], statement: str, policy: LockPolicy) -> None:
+    """Run one statement in its own transaction under the policy's lock_timeout, retrying.
+
+    Args:
+        connection: in autocommit mode.
+        statement: DDL, or a CALL that commits by itself.
+        policy: timeout and retries.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: the lock was not free in any attempt.
+    """
+    connection.execute(cast(LiteralString, f"set lock_timeout = '{policy.timeout:g}s'"))
+    retrying(policy, statement)(connection.execute, cast(LiteralString, statement))
+
+
+def in_transaction(connection: psycopg.Connection[Any], lock: str, policy: LockPolicy, work: Callable[[], None]) -> None:
+    """Take a lock in a savepoint, retrying, then do the work; the caller's transaction goes on.
+
+    Nothing is held while it pauses: rolling back to the savepoint lets go of the lock.
+
+    Args:
+        connection: inside a transaction that holds no lock on an app table yet.
+        lock: a LOCK TABLE statement.
+        policy: timeout and retries.
+        work: what to do under the lock.
+    """
+    connection.execute(cast(LiteralString, f"set local lock_timeout = '{policy.timeout:g}s'"))
+
+    def attempt() -> None:
+        with connection.transaction():
+            connection.execute(cast(LiteralString, lock))
+
+    retrying(policy, lock)(attempt)
+    work()

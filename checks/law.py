@@ -1,0 +1,85 @@
+"""Take the law's constraints further: build keys, attach, validate. What to do next is said by integrity.law_status."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import namedtuple_row
+
+from checks import ddl
+
+NEXT_STEP = """
+select name, relation, kind, state, statement, waits, rules
+from integrity.law_status
+where
+  statement is not null
+  and (%(names)s::text[] is null or name = any(%(names)s))
+  and name <> all(%(skip)s::text[])
+order by position
+limit 1
+"""
+
+REMAINING = """
+select name, state, rules
+from integrity.law_status
+where
+  state <> 'enforced'
+  and (%(names)s::text[] is null or name = any(%(names)s))
+order by position
+"""
+
+Violation = (errors.UniqueViolation, errors.CheckViolation, errors.ForeignKeyViolation)
+
+
+@dataclass(frozen=True)
+class Unenforced:
+    """A constraint that is not enforced in full, its state, and the rules whose violations stand in its way."""
+
+    name: str
+    state: str
+    rules: tuple[str, ...]
+
+
+def advance(
+    connection: psycopg.Connection[Any],
+    policy: ddl.LockPolicy,
+    names: Sequence[str] | None = None,
+) -> list[Unenforced]:
+    """Build, attach and validate what the rows allow; resumable, since every step starts from the catalog.
+
+    Args:
+        connection: in autocommit mode; statement_timeout is switched off on it, since builds and validations scan.
+        policy: how to wait for locks.
+        names: only these constraints; all of them when None.
+
+    Returns:
+        What is still not enforced.
+    """
+    connection.execute("set statement_timeout = 0")
+    stuck: list[str] = []
+    wanted = list(names) if names is not None else None
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
+        while step := cursor.execute(NEXT_STEP, {"names": wanted, "skip": stuck}).fetchone():
+            if step.waits and step.state == "missing":
+                cursor.execute("select integrity.law_obstacles(%s) as obstacles", [step.name])
+                if cursor.fetchone().obstacles:  # type: ignore[union-attr]
+                    stuck.append(step.name)
+                    continue
+            try:
+                ddl.run(connection, step.statement, policy)
+            except Violation:
+                stuck.append(step.name)
+                _drop_failed_build(connection, policy, step.name)
+        remaining = cursor.execute(REMAINING, {"names": wanted}).fetchall()
+    return [Unenforced(row.name, row.state, tuple(row.rules)) for row in remaining]
+
+
+def _drop_failed_build(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, name: str) -> None:
+    """Drop the invalid index that a failed build leaves: it would go on refusing the app's writes."""
+    leftover = connection.execute(
+        "select statement from integrity.law_status where name = %s and state = 'index invalid'", [name]
+    ).fetchone()
+    if leftover:
+        ddl.run(connection, leftover[0], policy)

@@ -1,0 +1,181 @@
+"""Alembic's environment: which database, under which timeouts, one upgrade at a time.
+
+`alembic_version` is kept in schema integrity, so that it cannot collide with the app's own tooling.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic import context
+from alembic.runtime.environment import NameFilterParentNames, NameFilterType
+from sqlalchemy import Connection, text
+from sqlalchemy.sql.schema import SchemaItem
+
+from checks import target as targets
+from checks.errors import UserError
+from migrations import options as migration_options
+from migrations.steps import refuse_to_drop_rows
+from migrations.tables import metadata
+
+# One number per project: 'quest' in hex.
+ADVISORY_LOCK = 0x7175657374
+WAIT_FOR_OTHER_UPGRADE_SECONDS = 600
+STATEMENT_TIMEOUT = "15min"
+
+
+def include_name(name: str | None, kind: NameFilterType, parents: NameFilterParentNames) -> bool:
+    """Look at the default (the app's) schema and at ours, and only at tables the metadata knows."""
+    if kind == "schema":
+        return name in {None, "integrity"}
+    if kind == "table":
+        return parents["schema_qualified_table_name"] in metadata.tables
+    return True
+
+
+def include_object(
+    item: SchemaItem, name: str | None, kind: str, reflected: bool, compare_to: SchemaItem | None
+) -> bool:
+    """Leave the app's own columns, keys and indexes alone on an adopted database; it may have any."""
+    table = getattr(item, "table", None)
+    if kind == "table" or table is None or table.schema is not None:
+        return True
+    ours = (name or "").startswith("integrity_") and name != "integrity_participant_key"
+    return ours or table.name in context.config.attributes["created_tables"]
+
+
+def _configure(**where: object) -> None:
+    context.configure(
+        target_metadata=metadata,
+        version_table_schema="integrity",
+        include_schemas=True,
+        include_name=include_name,
+        include_object=include_object,
+        transaction_per_migration=True,
+        compare_type=True,
+        **where,
+    )
+
+
+def _x_options() -> migration_options.Options:
+    given = context.get_x_argument(as_dictionary=True)
+    return migration_options.parse({key: str(value) for key, value in given.items()})
+
+
+def run_offline() -> None:
+    """Print the SQL of an upgrade of an empty database, or of a downgrade."""
+    options = _x_options()
+    schema = options.app_schema or "public"
+    context.config.attributes.update(options=options, app_schema=schema)
+    _configure(dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
+    quoted = context.get_context().dialect.identifier_preparer.quote(schema)
+    context.execute("create schema if not exists integrity")
+    context.execute(f"set search_path = {quoted}")
+    context.execute(f"set lock_timeout = '{options.lock_timeout:g}s'")
+    context.run_migrations()
+
+
+@contextmanager
+def _only_upgrade(connection: Connection) -> Iterator[None]:
+    """Hold the advisory lock; poll for it, since a waiting statement would block CREATE INDEX CONCURRENTLY."""
+    deadline = time.monotonic() + WAIT_FOR_OTHER_UPGRADE_SECONDS
+    told = False
+    while not connection.scalar(text(f"select pg_try_advisory_lock({ADVISORY_LOCK})")):
+        connection.rollback()
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"Another upgrade has held the lock for {WAIT_FOR_OTHER_UPGRADE_SECONDS} s; expected it to end. "
+                "Look for it in pg_stat_activity (application_name quest-integrity), then try again."
+            )
+        if not told:
+            print("another upgrade is running on this database; waiting for it to end", file=sys.stderr)
+            told = True
+        time.sleep(0.2)
+    connection.commit()
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.invalidated:
+            connection.rollback()
+            connection.execute(text(f"select pg_advisory_unlock({ADVISORY_LOCK})"))
+            connection.commit()
+
+
+def _resolve_app_schema(connection: Connection, options: migration_options.Options) -> str:
+    installed = migration_options.installed_app_schema(connection)
+    wanted = options.app_schema
+    if installed and wanted and installed != wanted:
+        raise UserError(
+            f"-x app-schema={wanted}: this database was migrated with the app's tables in {installed}; "
+            "leave the option out, or downgrade to base first."
+        )
+    schema = installed or wanted or "public"
+    if connection.scalar(text("select to_regnamespace(quote_ident(:name))"), {"name": schema}) is None:
+        raise UserError(f"-x app-schema={schema}: the database has no such schema; create it or name another.")
+    return schema
+
+
+def _prepare(connection: Connection, options: migration_options.Options, schema: str) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    if connection.scalar(text("select to_regnamespace('integrity')")) is None:
+        connection.execute(text("create schema integrity"))
+    connection.execute(text(f"set search_path = {quote(schema)}"))
+    connection.execute(text(f"set lock_timeout = '{options.lock_timeout:g}s'"))
+    connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
+    connection.execute(text("set client_min_messages = warning"))
+    connection.commit()
+    connection.dialect.default_schema_name = schema
+
+
+def _leave_no_trace_at_base(connection: Connection) -> None:
+    """Drop our schema when no revision is left, as after a downgrade to base or a refused first migration."""
+    connection.rollback()
+    version_table = "integrity.alembic_version"
+    if connection.scalar(text(f"select to_regclass('{version_table}')")) is not None:
+        if connection.scalar(text(f"select count(*) from {version_table}")):
+            return
+        connection.execute(text(f"drop table {version_table}"))
+    if connection.scalar(text("select to_regnamespace('integrity')")) is not None:
+        connection.execute(text("drop schema integrity"))
+    connection.commit()
+
+
+def run_online(target: targets.Target) -> None:
+    """Run the migrations on the target database."""
+    options = _x_options()
+    with target.engine().connect() as connection, _only_upgrade(connection):
+        schema = _resolve_app_schema(connection, options)
+        created = migration_options.created_tables(connection)
+        context.config.attributes.update(options=options, app_schema=schema, created_tables=created)
+        _prepare(connection, options, schema)
+        _configure(connection=connection)
+        try:
+            if context.get_context().opts.get("destination_rev") == "base":
+                refuse_to_drop_rows(connection)
+                connection.rollback()
+            context.run_migrations()
+        finally:
+            if not connection.closed and not connection.invalidated:
+                _leave_no_trace_at_base(connection)
+
+
+def main() -> None:
+    """Run for the target the runner gave, else for the one the environment names."""
+    given: targets.Target | None = context.config.attributes.get("target")
+    if context.is_offline_mode():
+        run_offline()
+    elif given is not None:
+        run_online(given)
+    else:
+        try:
+            target = targets.resolve(None)
+            print(target.describe(), file=sys.stderr)
+            with targets.user_errors():
+                run_online(target)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from error
+
+
+main()

@@ -1,0 +1,109 @@
+"""What `-x key=value` can set for a migration, and the app's schema."""
+
+import re
+from dataclasses import dataclass, fields
+
+from alembic import context, op
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from checks.errors import UserError
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "min": 60.0}
+
+
+def seconds(value: str) -> float:
+    """Return a duration such as `2s`, `500ms`, `1min` or `2` in seconds.
+
+    Raises:
+        UserError: the value is no duration.
+    """
+    match = _DURATION.fullmatch(value.strip())
+    if match is None:
+        raise UserError(f"{value!r} is no duration: write for example 500ms, 2s or 1min.")
+    return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def _count(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise UserError(f"{value!r} is no positive whole number.")
+    return int(value)
+
+
+def _flag(value: str) -> bool:
+    if value not in {"true", "false"}:
+        raise UserError(f"{value!r} is neither true nor false.")
+    return value == "true"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The `-x` options: durations in seconds, `backfill_batch` in rows."""
+
+    app_schema: str | None = None
+    drop_app_tables: bool = False
+    lock_timeout: float = 2.0
+    lock_retries: int = 30
+    backfill_batch: int = 5000
+    backfill_pause: float = 0.0
+
+
+_PARSERS = {
+    "app_schema": str,
+    "drop_app_tables": _flag,
+    "lock_timeout": seconds,
+    "lock_retries": _count,
+    "backfill_batch": _count,
+    "backfill_pause": seconds,
+}
+
+
+def parse(given: dict[str, str]) -> Options:
+    """Return the options of `-x key=value …`; keys may be written with `-` or `_`.
+
+    Raises:
+        UserError: an unknown key or a malformed value.
+    """
+    values: dict[str, object] = {}
+    for key, value in given.items():
+        name = key.replace("-", "_")
+        if name not in _PARSERS:
+            known = ", ".join(field.name.replace("_", "-") for field in fields(Options))
+            raise UserError(f"-x {key}={value}: no such option; there are {known}.")
+        try:
+            values[name] = _PARSERS[name](value)
+        except UserError as error:
+            raise UserError(f"-x {key}: {error}") from error
+    return Options(**values)  # type: ignore[arg-type]
+
+
+def options() -> Options:
+    """Return the options of the running migration."""
+    found: Options = context.config.attributes["options"]
+    return found
+
+
+def app_schema() -> str:
+    """Return the schema of the app's tables in the running migration."""
+    found: str = context.config.attributes["app_schema"]
+    return found
+
+
+def installed_app_schema(connection: Connection) -> str | None:
+    """Return the app's schema as the first migration recorded it, None before it ran."""
+    if connection.scalar(text("select to_regclass('integrity.installation')")) is None:
+        return None
+    return connection.scalar(text("select app_schema from integrity.installation"))
+
+
+def created_tables(connection: Connection) -> list[str]:
+    """Return the app tables that the migrations created; none before the first one ran."""
+    if installed_app_schema(connection) is None:
+        return []
+    return list(connection.scalar(text("select created_tables from integrity.installation")) or [])
+
+
+def is_offline() -> bool:
+    """Whether the running migration only prints SQL (`alembic upgrade --sql`)."""
+    return bool(op.get_context().as_sql)

@@ -1,0 +1,69 @@
+"""Install and remove the objects of `sql/`: one object or one group of triggers per file, `<name>.v<version>.sql`.
+
+The files name the app's tables in schema public; `localize` puts them where the app really keeps them.
+"""
+
+import re
+from pathlib import Path
+
+from alembic import op
+from sqlalchemy import text
+
+from migrations.options import app_schema
+
+SQL_ROOT = Path(__file__).resolve().parent.parent / "sql"
+
+APP_TABLE_NAMES = (
+    "users_user",
+    "quests_questcategory",
+    "quests_quest",
+    "applications_application",
+    "quests_questparticipant",
+)
+
+_APP_TABLE = re.compile(rf"\bpublic\.({'|'.join(APP_TABLE_NAMES)})\b")
+_OBJECT = re.compile(r"^comment on (function|procedure|trigger|view) (.+?) is$", re.MULTILINE)
+_BIND = re.compile(r"(?<![:\\]):(?=[A-Za-z_])")
+
+
+def localize(sql: str) -> str:
+    """Return `sql` with `public.<app table>` replaced by the app's own schema, quoted as needed."""
+    schema = op.get_bind().dialect.identifier_preparer.quote(app_schema())
+    return _APP_TABLE.sub(lambda match: f"{schema}.{match[1]}", sql)
+
+
+def execute(sql: str) -> None:
+    """Run `sql`, one or more statements, literally: nothing in it is taken for a bind parameter."""
+    op.execute(text(_BIND.sub(r"\\:", localize(sql))))
+
+
+def source(name: str, version: int) -> str:
+    """Return the text of `sql/<name>.v<version>.sql`.
+
+    Raises:
+        FileNotFoundError: no such object or version.
+    """
+    return (SQL_ROOT / f"{name}.v{version}.sql").read_text(encoding="utf-8")
+
+
+def install(name: str, version: int) -> None:
+    """Create or replace the objects of one file of `sql/`, e.g. `install("functions/mark_quest", 1)`."""
+    execute(source(name, version))
+
+
+def remove(name: str, version: int) -> None:
+    """Drop what `install(name, version)` created; the file's COMMENT ON lines say what that is."""
+    for kind, target in reversed(_OBJECT.findall(source(name, version))):
+        execute(f"drop {kind} if exists {target}")
+
+
+def install_all(names: tuple[str, ...], version: int = 1) -> None:
+    """Install several files in the order given."""
+    for name in names:
+        install(name, version)
+
+
+def remove_all(names: tuple[str, ...], version: int = 1) -> None:
+    """Remove several files in the reverse of the order given."""
+    for name in reversed(names):
+        remove(name, version)

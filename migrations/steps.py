@@ -1,0 +1,147 @@
+"""The steps that migrations take on app tables in use, online one short transaction each, offline as plain SQL."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from checks import ddl
+from checks.errors import UserError
+from checks.law import Unenforced, advance
+from migrations.options import created_tables, is_offline, options
+from migrations.sql_objects import execute, localize
+
+LAW = sa.table(
+    "law",
+    sa.column("name", sa.Text),
+    sa.column("relation", sa.Text),
+    sa.column("kind", sa.Text),
+    sa.column("columns", sa.Text),
+    sa.column("definition", sa.Text),
+    sa.column("requires", sa.Text),
+    sa.column("waits", sa.Boolean),
+    sa.column("rules", sa.ARRAY(sa.Text)),
+    schema="integrity",
+)
+
+
+def lock_policy() -> ddl.LockPolicy:
+    """Return how `-x lock-timeout` and `-x lock-retries` say to wait for locks."""
+    return ddl.LockPolicy(timeout=options().lock_timeout, retries=options().lock_retries)
+
+
+def _driver() -> psycopg.Connection[Any]:
+    connection = op.get_bind().connection.driver_connection
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError(f"expected a psycopg connection, found {type(connection)}")
+    return connection
+
+
+@contextmanager
+def autocommit() -> Iterator[psycopg.Connection[Any]]:
+    """Leave the migration's transaction: every statement on the connection yielded commits by itself."""
+    with op.get_context().autocommit_block():
+        yield _driver()
+
+
+def each_alone(statements: Sequence[str]) -> None:
+    """Run statements that lock an app table, each in a short transaction of its own, retrying for the lock."""
+    if is_offline():
+        for statement in statements:
+            execute(statement)
+        return
+    with autocommit() as connection:
+        for statement in statements:
+            ddl.run(connection, localize(statement), lock_policy())
+
+
+def under_lock(tables: Sequence[str], work: Callable[[], None]) -> None:
+    """Do the work in the migration's transaction with the tables locked against everybody, retrying for the lock.
+
+    The tables are locked in the order in which the app writes them, so that it rarely meets a deadlock.
+    """
+    if is_offline():
+        work()
+        return
+    lock = localize(f"lock table {', '.join(f'public.{table}' for table in tables)} in access exclusive mode")
+    ddl.in_transaction(_driver(), lock, lock_policy(), work)
+
+
+def record_law(rows: Sequence[dict[str, object]]) -> None:
+    """List constraints in integrity.law: what integrity.law_status works from."""
+    defaults: dict[str, object] = {"columns": None, "definition": "", "requires": None, "waits": False}
+    values = [
+        defaults
+        | row
+        | {
+            "definition": localize(str(row.get("definition", ""))),
+            # An array literal without elements has no type of its own.
+            "rules": row["rules"] or sa.literal_column("array[]::text[]"),
+        }
+        for row in rows
+    ]
+    op.execute(postgresql.insert(LAW).values(values).on_conflict_do_nothing())
+
+
+def forget_law(names: Sequence[str]) -> None:
+    """Take constraints off integrity.law."""
+    quoted = ", ".join(f"'{name}'" for name in names)
+    op.execute(f"delete from integrity.law where name in ({quoted})")
+
+
+def enforce(names: Sequence[str] | None = None) -> list[Unenforced]:
+    """Build, attach and validate constraints of the law as far as the rows allow; return what remains."""
+    if is_offline():
+        _enforce_offline(names)
+        return []
+    with autocommit() as connection:
+        remaining = advance(connection, lock_policy(), names)
+        connection.execute("reset statement_timeout")
+    return remaining
+
+
+def _enforce_offline(names: Sequence[str] | None) -> None:
+    """Print a loop over integrity.law_status; a script is for an empty database, so it needs no CONCURRENTLY."""
+    chosen = "true" if names is None else "name in ({})".format(", ".join(f"'{name}'" for name in names))
+    execute(f"""
+do $$
+declare
+  step text;
+begin
+  loop
+    select statement
+    into step
+    from integrity.law_status
+    where statement is not null and {chosen}
+    order by position
+    limit 1;
+    exit when step is null;
+    execute replace(step, ' concurrently ', ' ');
+  end loop;
+end
+$$""")
+
+
+def refuse_to_drop_rows(connection: sa.Connection) -> None:
+    """Refuse a downgrade that would drop app tables of ours that hold rows, unless the user said so.
+
+    Raises:
+        UserError: a table holds rows and `-x drop-app-tables=true` is missing.
+    """
+    if options().drop_app_tables:
+        return
+    held = [
+        name
+        for name in created_tables(connection)
+        if connection.scalar(sa.text(f"select exists (select from {name})"))
+    ]
+    if held:
+        raise UserError(
+            f"The downgrade would drop {', '.join(held)}, created by these migrations and holding rows; "
+            "expected them empty. To drop them with their rows add -x drop-app-tables=true; to keep them and "
+            "remove the rest downgrade to 0001_app_tables."
+        )

@@ -1,0 +1,358 @@
+"""The tables as SQLAlchemy metadata: what `alembic check` compares a migrated database with.
+
+The app's tables carry no schema here: env.py puts the app's schema first on the search_path.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData()
+
+Moment = DateTime(timezone=True)
+
+
+class XID8(UserDefinedType[str]):
+    """PostgreSQL's 64-bit transaction id."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """Return the type's name in DDL."""
+        return "xid8"
+
+
+# Else reflection, and so `alembic check`, warns that it does not know the type.
+PGDialect.ischema_names["xid8"] = XID8
+
+
+def _identity() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=False), nullable=False)
+
+
+users = Table(
+    "users_user",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("password", String(128), nullable=False),
+    Column("last_login", Moment),
+    Column("is_superuser", Boolean, nullable=False),
+    Column("username", String(150), nullable=False),
+    Column("first_name", String(150), nullable=False),
+    Column("last_name", String(150), nullable=False),
+    Column("is_staff", Boolean, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("date_joined", Moment, nullable=False),
+    Column("email", String(254), nullable=False),
+    PrimaryKeyConstraint("id", name="users_user_pkey"),
+    UniqueConstraint("username", name="users_user_username_key"),
+    UniqueConstraint("email", name="users_user_email_key"),
+)
+
+categories = Table(
+    "quests_questcategory",
+    metadata,
+    _identity(),
+    Column("name", String(100), nullable=False),
+    Column("description", Text),
+    Column("created_at", Moment, nullable=False),
+    PrimaryKeyConstraint("id", name="quests_questcategory_pkey"),
+)
+
+
+def _app_key(table: str, column: str, target: str) -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        [column], [f"{target}.id"], name=f"{table}_{column}_fk", deferrable=True, initially="DEFERRED"
+    )
+
+
+quests = Table(
+    "quests_quest",
+    metadata,
+    _identity(),
+    Column("title", String(200), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("difficulty", String(10), nullable=False),
+    Column("status", String(15), nullable=False),
+    Column("xp_reward", Integer, nullable=False),
+    Column("gold_reward", Integer, nullable=False),
+    Column("commission_fee", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("due_date", Date),
+    Column("completed_at", Moment),
+    Column("requirements", Text, nullable=False),
+    Column("resources", Text, nullable=False),
+    Column("slug", String(250), nullable=False),
+    Column("is_deleted", Boolean, nullable=False),
+    Column("assigned_to_id", Uuid),
+    Column("category_id", BigInteger, nullable=False),
+    Column("creator_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("id", name="quests_quest_pkey"),
+    UniqueConstraint("slug", name="quests_quest_slug_key"),
+    CheckConstraint("xp_reward >= 0", name="quests_quest_xp_reward_check"),
+    CheckConstraint("gold_reward >= 0", name="quests_quest_gold_reward_check"),
+    CheckConstraint("commission_fee >= 0", name="quests_quest_commission_fee_check"),
+    _app_key("quests_quest", "assigned_to_id", "users_user"),
+    _app_key("quests_quest", "category_id", "quests_questcategory"),
+    _app_key("quests_quest", "creator_id", "users_user"),
+    Index("quests_quest_status_difficulty_idx", "status", "difficulty"),
+    Index("quests_quest_creator_id_status_idx", "creator_id", "status"),
+    Index("quests_quest_assigned_to_id_status_idx", "assigned_to_id", "status"),
+    Index("quests_quest_created_at_idx", "created_at"),
+    Index("quests_quest_assigned_to_id_idx", "assigned_to_id"),
+    Index("quests_quest_category_id_idx", "category_id"),
+    Index("quests_quest_creator_id_idx", "creator_id"),
+)
+
+applications = Table(
+    "applications_application",
+    metadata,
+    _identity(),
+    Column("status", String(15), nullable=False),
+    Column("applied_at", Moment, nullable=False),
+    Column("reviewed_at", Moment),
+    Column("applicant_id", Uuid, nullable=False),
+    Column("quest_id", BigInteger, nullable=False),
+    Column("reviewed_by_id", Uuid),
+    PrimaryKeyConstraint("id", name="applications_application_pkey"),
+    _app_key("applications_application", "applicant_id", "users_user"),
+    _app_key("applications_application", "quest_id", "quests_quest"),
+    _app_key("applications_application", "reviewed_by_id", "users_user"),
+    Index("applications_application_quest_id_status_idx", "quest_id", "status"),
+    Index("applications_application_applicant_id_status_idx", "applicant_id", "status"),
+    Index("applications_application_applied_at_idx", "applied_at"),
+    Index("applications_application_quest_id_applicant_id_idx", "quest_id", "applicant_id"),
+    Index("applications_application_applicant_id_idx", "applicant_id"),
+    Index("applications_application_quest_id_idx", "quest_id"),
+    Index("applications_application_reviewed_by_id_idx", "reviewed_by_id"),
+)
+
+participants = Table(
+    "quests_questparticipant",
+    metadata,
+    _identity(),
+    Column("status", String(15), nullable=False),
+    Column("joined_at", Moment, nullable=False),
+    Column("progress_notes", Text, nullable=False),
+    Column("completed_at", Moment),
+    Column("application_id", BigInteger),
+    Column("application_date", Moment),
+    Column("application_message", Text),
+    Column("review_notes", Text),
+    Column("reviewed_at", Moment),
+    Column("quest_id", BigInteger, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("id", name="quests_questparticipant_pkey"),
+    UniqueConstraint("quest_id", "user_id", name="quests_questparticipant_quest_id_user_id_key"),
+    _app_key("quests_questparticipant", "quest_id", "quests_quest"),
+    _app_key("quests_questparticipant", "user_id", "users_user"),
+    Index("quests_questparticipant_quest_id_status_idx", "quest_id", "status"),
+    Index("quests_questparticipant_user_id_status_idx", "user_id", "status"),
+    Index("quests_questparticipant_quest_id_idx", "quest_id"),
+    Index("quests_questparticipant_user_id_idx", "user_id"),
+)
+
+APP_TABLES = (users, categories, quests, applications, participants)
+
+# The layer's marker columns and its part of the law on the app's tables.
+quests.append_column(Column("integrity_assigned", Boolean, comment="TRUE when assigned_to_id is not null, else NULL."))
+applications.append_column(Column("integrity_approved", Boolean, comment="TRUE when status is approved, else NULL."))
+participants.append_column(Column("integrity_active", Boolean, comment="TRUE when status is not dropped, else NULL."))
+
+
+def _law(columns: list[str], targets: list[str], name: str) -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        columns, targets, name=name, deferrable=True, initially="DEFERRED", use_alter=True
+    )
+
+
+quests.append_constraint(UniqueConstraint("id", "integrity_assigned", name="integrity_quest_key"))
+participants.append_constraint(
+    UniqueConstraint("quest_id", "user_id", "integrity_active", name="integrity_active_participant_key")
+)
+applications.append_constraint(
+    UniqueConstraint(
+        "quest_id",
+        "applicant_id",
+        "integrity_approved",
+        name="integrity_approved_application_key",
+        deferrable=True,
+        initially="DEFERRED",
+    )
+)
+applications.append_constraint(
+    _law(
+        ["quest_id", "applicant_id", "integrity_approved"],
+        [f"quests_questparticipant.{column}" for column in ("quest_id", "user_id", "integrity_active")],
+        "integrity_approved_application_has_participant",
+    )
+)
+quests.append_constraint(
+    _law(
+        ["id", "assigned_to_id", "integrity_assigned"],
+        [f"quests_questparticipant.{column}" for column in ("quest_id", "user_id", "integrity_active")],
+        "integrity_assignee_is_participant",
+    )
+)
+participants.append_constraint(
+    _law(
+        ["quest_id", "integrity_active"],
+        [f"quests_quest.{column}" for column in ("id", "integrity_assigned")],
+        "integrity_participant_has_assigned_quest",
+    )
+)
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("singleton", Boolean, nullable=False, server_default=text("true")),
+    Column("app_schema", Text, nullable=False),
+    Column("created_tables", ARRAY(Text), nullable=False),
+    Column("installed_at", Moment, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("singleton", name="installation_pkey"),
+    CheckConstraint("singleton", name="installation_is_one_row"),
+    schema="integrity",
+    comment="Where the app's tables live, and which of them the migrations created. One row.",
+)
+
+rule = Table(
+    "rule",
+    metadata,
+    Column("rule", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("category", Text, nullable=False),
+    Column("meaning", Text, nullable=False),
+    Column("position", Integer, Identity(always=True), nullable=False),
+    PrimaryKeyConstraint("rule", name="rule_pkey"),
+    CheckConstraint("severity in ('error', 'warning')", name="rule_severity_known"),
+    schema="integrity",
+    comment="The rules: each has a view of its name in this schema. Add one with integrity.add_rule().",
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("at", Moment, nullable=False, server_default=text("now()")),
+    Column("transaction", XID8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("kind", Text, nullable=False),
+    Column("quest_id", BigInteger),
+    Column("user_id", Uuid),
+    Column("application_id", BigInteger),
+    Column("participant_id", BigInteger),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    Column("actor", Text, nullable=False),
+    Column("application_name", Text, nullable=False),
+    CheckConstraint(
+        "kind in ('application_approved', 'application_ended', 'participant_dropped',"
+        " 'quest_write_corrected', 'repaired', 'undone')",
+        name="event_kind_known",
+    ),
+    Index("event_quest_id_at_idx", "quest_id", "at"),
+    schema="integrity",
+    postgresql_partition_by="RANGE (at)",
+    comment="Append-only log of what the triggers did and corrected, written in the same transaction.",
+)
+
+law = Table(
+    "law",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("relation", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("columns", Text),
+    Column("definition", Text, nullable=False),
+    Column("requires", Text),
+    Column("waits", Boolean, nullable=False),
+    Column("rules", ARRAY(Text), nullable=False),
+    Column("position", Integer, Identity(always=True), nullable=False),
+    PrimaryKeyConstraint("name", name="law_pkey"),
+    CheckConstraint("kind in ('unique', 'check', 'foreign key')", name="law_kind_known"),
+    schema="integrity",
+    comment="Every constraint of the law: what it needs first, and the rules whose violations stand in its way.",
+)
+
+backfill = Table(
+    "backfill",
+    metadata,
+    Column("relation", Text, nullable=False),
+    Column("marker", Text, nullable=False),
+    Column("condition", Text, nullable=False),
+    Column("last_id", BigInteger, nullable=False, server_default=text("'-9223372036854775808'")),
+    Column("rows_marked", BigInteger, nullable=False, server_default=text("0")),
+    Column("finished_at", Moment),
+    PrimaryKeyConstraint("relation", name="backfill_pkey"),
+    schema="integrity",
+    comment="How far the marker of each app table is filled in. A stopped backfill continues from last_id.",
+)
+
+repair_run = Table(
+    "repair_run",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("started_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
+    Column("finished_at", Moment),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text),
+    Column("options", JSONB, nullable=False),
+    Column("undoes", BigInteger),
+    PrimaryKeyConstraint("id", name="repair_run_pkey"),
+    ForeignKeyConstraint(["undoes"], ["integrity.repair_run.id"], name="repair_run_undoes_fk"),
+    CheckConstraint("kind in ('repair', 'undo')", name="repair_run_kind_known"),
+    schema="integrity",
+    comment="Repairs and undos: who ran what, when and why.",
+)
+
+repair_item = Table(
+    "repair_item",
+    metadata,
+    Column("run", BigInteger, nullable=False),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("quest_id", BigInteger, nullable=False),
+    Column("outcome", Text),
+    PrimaryKeyConstraint("run", "number", name="repair_item_pkey"),
+    ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_item_run_fk"),
+    CheckConstraint("outcome in ('repaired', 'gone', 'refused')", name="repair_item_outcome_known"),
+    schema="integrity",
+    comment="The violations a repair set out to repair, and what became of each; outcome NULL is still to do.",
+)
+
+repair_change = Table(
+    "repair_change",
+    metadata,
+    Column("run", BigInteger, nullable=False),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    Column("rule", Text),
+    Column("relation", Text, nullable=False),
+    Column("row_key", JSONB, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+    PrimaryKeyConstraint("run", "number", name="repair_change_pkey"),
+    ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_change_run_fk"),
+    schema="integrity",
+    comment="Every row a repair or undo changed, whole, before and after.",
+)

@@ -1,0 +1,125 @@
+"""The proof: one view per rule, their union and their summary.
+
+Locks: ACCESS SHARE on the app's tables while the views are created, milliseconds.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.sql_objects import execute, install, install_all, remove, remove_all
+
+revision = "0002_rules"
+down_revision = "0001_app_tables"
+branch_labels = None
+depends_on = None
+
+FUNCTIONS = ("functions/assemble_violations", "functions/add_rule")
+
+# rule, severity, category as the incident log names it, meaning
+RULES = (
+    (
+        "approved_without_participant",
+        "error",
+        "approved applications without participant records",
+        "An approved application means that its applicant takes part in the quest.",
+    ),
+    (
+        "participant_without_approval",
+        "warning",
+        "participants without approved applications",
+        "A participant usually got in through an approved application; joining directly is legitimate.",
+    ),
+    (
+        "open_quest_with_participant",
+        "error",
+        "quest status inconsistencies",
+        "A quest that somebody takes part in is no longer open.",
+    ),
+    (
+        "unassigned_quest_with_participant",
+        "error",
+        "quest assignment inconsistencies",
+        "A quest that somebody takes part in is assigned to one of its participants.",
+    ),
+    (
+        "duplicate_participant",
+        "error",
+        "duplicate participants",
+        "A user takes part in a quest once.",
+    ),
+    (
+        "open_quest_with_approval",
+        "error",
+        "approved applications but status still open",
+        "A quest with an approved application is no longer open.",
+    ),
+    (
+        "assignee_not_participant",
+        "error",
+        "assignees who do not take part",
+        "A quest is assigned to one of its active participants or to nobody.",
+    ),
+    (
+        "in_progress_without_participant",
+        "error",
+        "quests in progress without participants",
+        "A quest in progress has an active participant.",
+    ),
+    (
+        "duplicate_approval",
+        "error",
+        "duplicate approved applications",
+        "A user has one approved application per quest.",
+    ),
+    (
+        "duplicate_pending",
+        "warning",
+        "duplicate pending applications",
+        "A user usually has one pending application per quest.",
+    ),
+    (
+        "completed_quest_unfinished",
+        "warning",
+        "completed quests left unfinished",
+        "A completed quest has a completion time and no participant still at work.",
+    ),
+    (
+        "unknown_status",
+        "error",
+        "unknown statuses",
+        "Every status is one of the app's values.",
+    ),
+)
+
+
+def upgrade() -> None:
+    """Install the rules."""
+    rule = op.create_table(
+        "rule",
+        sa.Column("rule", sa.Text, nullable=False),
+        sa.Column("severity", sa.Text, nullable=False),
+        sa.Column("category", sa.Text, nullable=False),
+        sa.Column("meaning", sa.Text, nullable=False),
+        sa.Column("position", sa.Integer, sa.Identity(always=True), nullable=False),
+        sa.PrimaryKeyConstraint("rule", name="rule_pkey"),
+        sa.CheckConstraint("severity in ('error', 'warning')", name="rule_severity_known"),
+        schema="integrity",
+        comment="The rules: each has a view of its name in this schema. Add one with integrity.add_rule().",
+    )
+    op.bulk_insert(
+        rule,
+        [dict(zip(("rule", "severity", "category", "meaning"), row, strict=True)) for row in RULES],
+    )
+    install_all(tuple(f"views/{name}" for name, *_ in RULES))
+    install_all(FUNCTIONS)
+    execute("select integrity.assemble_violations()")
+    install("views/violation_summary", 1)
+
+
+def downgrade() -> None:
+    """Remove the rules."""
+    remove("views/violation_summary", 1)
+    execute("drop view if exists integrity.violations")
+    remove_all(FUNCTIONS)
+    remove_all(tuple(f"views/{name}" for name, *_ in RULES))
+    op.drop_table("rule", schema="integrity")

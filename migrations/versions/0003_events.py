@@ -1,0 +1,58 @@
+"""The event log: what the triggers did and corrected, append-only, partitioned by month.
+
+Locks: none on an app table.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from migrations.sql_objects import execute, install, install_all, remove_all
+from migrations.tables import XID8
+
+revision = "0003_events"
+down_revision = "0002_rules"
+branch_labels = None
+depends_on = None
+
+FUNCTIONS = (
+    "functions/refuse_event_change",
+    "functions/prepare_event_partitions",
+    "functions/log_event",
+)
+
+
+def upgrade() -> None:
+    """Create the log and its partitions for this month and the next twelve."""
+    op.create_table(
+        "event",
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+        sa.Column("transaction", XID8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("quest_id", sa.BigInteger),
+        sa.Column("user_id", sa.Uuid),
+        sa.Column("application_id", sa.BigInteger),
+        sa.Column("participant_id", sa.BigInteger),
+        sa.Column("before", postgresql.JSONB),
+        sa.Column("after", postgresql.JSONB),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("application_name", sa.Text, nullable=False),
+        sa.CheckConstraint(
+            "kind in ('application_approved', 'application_ended', 'participant_dropped',"
+            " 'quest_write_corrected', 'repaired', 'undone')",
+            name="event_kind_known",
+        ),
+        schema="integrity",
+        postgresql_partition_by="RANGE (at)",
+        comment="Append-only log of what the triggers did and corrected, written in the same transaction.",
+    )
+    op.create_index("event_quest_id_at_idx", "event", ["quest_id", "at"], schema="integrity")
+    install_all(FUNCTIONS)
+    install("triggers/event_append_only", 1)
+    execute("select integrity.prepare_event_partitions(12)")
+
+
+def downgrade() -> None:
+    """Drop the log with everything in it."""
+    op.drop_table("event", schema="integrity")
+    remove_all(FUNCTIONS)

@@ -1,0 +1,37 @@
+"""The marker columns and the triggers that only mark: the first thing the app's tables get.
+
+Locks: per table ACCESS EXCLUSIVE for ADD COLUMN (no default, so no rewrite) and SHARE ROW EXCLUSIVE for CREATE
+TRIGGER, each alone in a transaction of milliseconds, waiting at most lock-timeout per attempt.
+"""
+
+from migrations.sql_objects import install_all, remove_all, source
+from migrations.steps import each_alone
+
+revision = "0004_markers"
+down_revision = "0003_events"
+branch_labels = None
+depends_on = None
+
+FUNCTIONS = ("functions/mark_application", "functions/mark_participant", "functions/mark_quest")
+TRIGGERS = ("triggers/application_mark", "triggers/participant_mark", "triggers/quest_mark")
+
+MARKERS = (
+    ("applications_application", "integrity_approved", "TRUE when status is approved, else NULL."),
+    ("quests_questparticipant", "integrity_active", "TRUE when status is not dropped, else NULL."),
+    ("quests_quest", "integrity_assigned", "TRUE when assigned_to_id is not null, else NULL."),
+)
+
+
+def upgrade() -> None:
+    """Add the columns, then the triggers that keep them true."""
+    install_all(FUNCTIONS)
+    each_alone([f"alter table public.{table} add column if not exists {column} boolean" for table, column, _ in MARKERS])
+    each_alone([f"comment on column public.{table}.{column} is '{comment}'" for table, column, comment in MARKERS])
+    each_alone([source(name, 1) for name in TRIGGERS])
+
+
+def downgrade() -> None:
+    """Drop the triggers, then the columns."""
+    each_alone([f"drop trigger if exists integrity_mark on public.{table}" for table, *_ in MARKERS])
+    each_alone([f"alter table public.{table} drop column if exists {column}" for table, column, _ in MARKERS])
+    remove_all(FUNCTIONS)

@@ -1,0 +1,99 @@
+"""The keys that the law's foreign keys point at.
+
+Locks: CREATE UNIQUE INDEX CONCURRENTLY takes SHARE UPDATE EXCLUSIVE, which no reader or writer notices; ADD CONSTRAINT
+USING INDEX takes ACCESS EXCLUSIVE for milliseconds. A key that duplicates forbid is left to `quest-integrity validate`.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.options import app_schema, is_offline
+from migrations.sql_objects import install_all, remove_all
+from migrations.steps import each_alone, enforce, record_law
+
+revision = "0006_keys"
+down_revision = "0005_backfill"
+branch_labels = None
+depends_on = None
+
+OBJECTS = ("views/law_status", "functions/law_obstacles")
+
+KEYS = (
+    {
+        "name": "integrity_quest_key",
+        "relation": "quests_quest",
+        "kind": "unique",
+        "columns": "id, integrity_assigned",
+        "waits": True,
+        "rules": [],
+    },
+    {
+        "name": "integrity_active_participant_key",
+        "relation": "quests_questparticipant",
+        "kind": "unique",
+        "columns": "quest_id, user_id, integrity_active",
+        "waits": True,
+        "rules": ["duplicate_participant"],
+    },
+)
+
+# Only where the app's own unique key is missing.
+PARTICIPANT_KEY = {
+    "name": "integrity_participant_key",
+    "relation": "quests_questparticipant",
+    "kind": "unique",
+    "columns": "quest_id, user_id",
+    "waits": True,
+    "rules": ["duplicate_participant"],
+}
+
+
+def _app_lacks_participant_key() -> bool:
+    if is_offline():
+        return False
+    inspector = sa.inspect(op.get_bind())
+    unique = [key["column_names"] for key in inspector.get_unique_constraints("quests_questparticipant", app_schema())]
+    unique += [
+        index["column_names"]
+        for index in inspector.get_indexes("quests_questparticipant", app_schema())
+        if index["unique"] and "postgresql_where" not in index.get("dialect_options", {})
+    ]
+    return not any(sorted(map(str, columns)) == ["quest_id", "user_id"] for columns in unique)
+
+
+def upgrade() -> None:
+    """List the keys as part of the law and build those that the rows allow."""
+    op.create_table(
+        "law",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("relation", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("columns", sa.Text),
+        sa.Column("definition", sa.Text, nullable=False),
+        sa.Column("requires", sa.Text),
+        sa.Column("waits", sa.Boolean, nullable=False),
+        sa.Column("rules", sa.ARRAY(sa.Text), nullable=False),
+        sa.Column("position", sa.Integer, sa.Identity(always=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="law_pkey"),
+        sa.CheckConstraint("kind in ('unique', 'check', 'foreign key')", name="law_kind_known"),
+        schema="integrity",
+        comment="Every constraint of the law: what it needs first, and the rules whose violations stand in its way.",
+        if_not_exists=True,
+    )
+    install_all(OBJECTS)
+    keys = [*KEYS, PARTICIPANT_KEY] if _app_lacks_participant_key() else list(KEYS)
+    record_law(keys)
+    enforce([str(key["name"]) for key in keys])
+
+
+def downgrade() -> None:
+    """Drop the keys."""
+    for key in (*KEYS, PARTICIPANT_KEY):
+        each_alone(
+            [
+                f"alter table public.{key['relation']} drop constraint if exists {key['name']}",
+                f"drop index if exists {key['name']}",
+            ]
+        )
+    remove_all(OBJECTS)
+    op.drop_table("law", schema="integrity", if_exists=True)

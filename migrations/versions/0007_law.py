@@ -1,0 +1,184 @@
+"""The law and the mechanism, in one short transaction, so that no writer ever meets half of it.
+
+Locks: ACCESS EXCLUSIVE on the three tables together, for the milliseconds that catalog changes take (CHECKs and foreign
+keys are NOT VALID, nothing is scanned), waiting at most lock-timeout per attempt and holding nothing in between.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from migrations.options import is_offline
+from migrations.sql_objects import execute, install_all, remove_all
+from migrations.steps import forget_law, record_law, under_lock
+
+revision = "0007_law"
+down_revision = "0006_keys"
+branch_labels = None
+depends_on = None
+
+# In the order in which the app writes them when it approves.
+TABLES = ("applications_application", "quests_questparticipant", "quests_quest")
+
+FUNCTIONS = (
+    "functions/refuse_unknown_status",
+    "functions/derived_assignee",
+    "functions/derived_status",
+    "functions/derive_quest",
+    "functions/lock_quest",
+    "functions/stamp_review",
+    "functions/on_quest_write",
+    "functions/on_participant_joined",
+    "functions/on_participant_ended",
+    "functions/on_application_approved",
+    "functions/on_application_ended",
+)
+
+TRIGGERS = (
+    "triggers/application_status",
+    "triggers/participant_status",
+    "triggers/quest_status",
+    "triggers/application_participant",
+    "triggers/participant_derive",
+    "triggers/quest_derive",
+)
+
+
+def _check(relation: str, name: str, expression: str, *rules: str, waits: bool = False) -> dict[str, object]:
+    return {
+        "name": name,
+        "relation": relation,
+        "kind": "check",
+        "definition": f"check ({expression})",
+        "waits": waits,
+        "rules": list(rules),
+    }
+
+
+def _foreign_key(
+    relation: str, name: str, columns: str, target: str, requires: str, *rules: str
+) -> dict[str, object]:
+    return {
+        "name": name,
+        "relation": relation,
+        "kind": "foreign key",
+        "definition": f"foreign key ({columns}) references {target} deferrable initially deferred",
+        "requires": requires,
+        "rules": list(rules),
+    }
+
+
+LAW = (
+    _check(
+        "applications_application",
+        "integrity_application_marker",
+        "integrity_approved is not distinct from nullif(status = 'approved', false)",
+    ),
+    _check(
+        "quests_questparticipant",
+        "integrity_participant_marker",
+        "integrity_active is not distinct from nullif(status <> 'dropped', false)",
+    ),
+    _check(
+        "quests_quest",
+        "integrity_quest_marker",
+        "integrity_assigned is not distinct from nullif(assigned_to_id is not null, false)",
+    ),
+    _check(
+        "quests_quest",
+        "integrity_status_matches_assignment",
+        "status not in ('open', 'in-progress') or (status = 'in-progress') = (assigned_to_id is not null)",
+        "in_progress_without_participant",
+        "unassigned_quest_with_participant",
+        "open_quest_with_participant",
+        "assignee_not_participant",
+    ),
+    # An app row with an unknown status must still be saved unchanged, so these wait until there is none.
+    _check(
+        "applications_application",
+        "integrity_application_status_known",
+        "status in ('pending', 'approved', 'rejected', 'kicked')",
+        "unknown_status",
+        waits=True,
+    ),
+    _check(
+        "quests_questparticipant",
+        "integrity_participant_status_known",
+        "status in ('joined', 'in_progress', 'completed', 'dropped')",
+        "unknown_status",
+        waits=True,
+    ),
+    _check(
+        "quests_quest",
+        "integrity_quest_status_known",
+        "status in ('open', 'in-progress', 'completed')",
+        "unknown_status",
+        waits=True,
+    ),
+    _foreign_key(
+        "applications_application",
+        "integrity_approved_application_has_participant",
+        "quest_id, applicant_id, integrity_approved",
+        "public.quests_questparticipant (quest_id, user_id, integrity_active)",
+        "integrity_active_participant_key",
+        "approved_without_participant",
+    ),
+    _foreign_key(
+        "quests_quest",
+        "integrity_assignee_is_participant",
+        "id, assigned_to_id, integrity_assigned",
+        "public.quests_questparticipant (quest_id, user_id, integrity_active)",
+        "integrity_active_participant_key",
+        "assignee_not_participant",
+    ),
+    _foreign_key(
+        "quests_questparticipant",
+        "integrity_participant_has_assigned_quest",
+        "quest_id, integrity_active",
+        "public.quests_quest (id, integrity_assigned)",
+        "integrity_quest_key",
+        "unassigned_quest_with_participant",
+    ),
+)
+
+# What can be attached now; what waits for rows to be repaired is left to `quest-integrity validate`.
+ATTACHABLE = """
+select statement
+from integrity.law_status
+where
+  state = 'missing'
+  and kind <> 'unique'
+  and (not waits or integrity.law_obstacles(name) = 0)
+order by position
+"""
+
+
+def upgrade() -> None:
+    """Attach the constraints NOT VALID and the triggers."""
+    record_law(LAW)
+    install_all(FUNCTIONS)
+    if is_offline():
+        execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
+        install_all(TRIGGERS)
+        return
+    # Looked up before the lock: telling whether a status is unknown reads the whole table.
+    statements = list(op.get_bind().scalars(sa.text(ATTACHABLE)))
+
+    def attach() -> None:
+        for statement in statements:
+            execute(statement)
+        install_all(TRIGGERS)
+
+    under_lock(TABLES, attach)
+
+
+def downgrade() -> None:
+    """Detach the triggers and the constraints."""
+
+    def detach() -> None:
+        remove_all(TRIGGERS)
+        for row in reversed(LAW):
+            execute(f"alter table public.{row['relation']} drop constraint if exists {row['name']}")
+
+    under_lock(TABLES, detach)
+    remove_all(FUNCTIONS)
+    forget_law([str(row["name"]) for row in LAW])

@@ -1,0 +1,42 @@
+"""The key that allows one approved application per quest and applicant.
+
+It comes after the mechanism: without it a user who left keeps an approved application, and the key would refuse the
+approval of the next one.
+
+Locks: as in 0006_keys.
+"""
+
+from migrations.steps import each_alone, enforce, forget_law, record_law
+
+revision = "0008_approval_key"
+down_revision = "0007_law"
+branch_labels = None
+depends_on = None
+
+KEY = {
+    "name": "integrity_approved_application_key",
+    "relation": "applications_application",
+    "kind": "unique",
+    "columns": "quest_id, applicant_id, integrity_approved",
+    # Deferred, so that a transaction may approve one application before it ends the other.
+    "definition": "deferrable initially deferred",
+    "waits": True,
+    "rules": ["duplicate_approval"],
+}
+
+
+def upgrade() -> None:
+    """Build the key unless duplicates forbid it."""
+    record_law([KEY])
+    enforce([str(KEY["name"])])
+
+
+def downgrade() -> None:
+    """Drop the key."""
+    each_alone(
+        [
+            f"alter table public.{KEY['relation']} drop constraint if exists {KEY['name']}",
+            f"drop index if exists {KEY['name']}",
+        ]
+    )
+    forget_law([str(KEY["name"])])

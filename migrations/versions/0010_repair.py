@@ -1,0 +1,90 @@
+"""Repair: one function per repairable rule, run in batches, every changed row recorded.
+
+Locks: none on an app table. A repair locks the quests of one batch for the length of its transaction.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+from migrations.sql_objects import install_all, remove_all
+
+revision = "0010_repair"
+down_revision = "0009_validate"
+branch_labels = None
+depends_on = None
+
+OBJECTS = (
+    "views/participant_reference",
+    "functions/quest_rows",
+    "functions/repair_duplicate_participant",
+    "functions/repair_duplicate_approval",
+    "functions/repair_approved_without_participant",
+    "functions/repair_open_quest_with_participant",
+    "functions/repair_unassigned_quest_with_participant",
+    "functions/repair_open_quest_with_approval",
+    "functions/repair_assignee_not_participant",
+    "functions/repair_in_progress_without_participant",
+    "views/repair_order",
+    "functions/start_repair",
+    "functions/plan_repair",
+    "functions/repair_batch",
+)
+
+
+def upgrade() -> None:
+    """Create the run tables and the functions."""
+    op.create_table(
+        "repair_run",
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column(
+            "started_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("clock_timestamp()")
+        ),
+        sa.Column("finished_at", sa.DateTime(timezone=True)),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text),
+        sa.Column("options", JSONB, nullable=False),
+        sa.Column("undoes", sa.BigInteger),
+        sa.PrimaryKeyConstraint("id", name="repair_run_pkey"),
+        sa.ForeignKeyConstraint(["undoes"], ["integrity.repair_run.id"], name="repair_run_undoes_fk"),
+        sa.CheckConstraint("kind in ('repair', 'undo')", name="repair_run_kind_known"),
+        schema="integrity",
+        comment="Repairs and undos: who ran what, when and why.",
+    )
+    op.create_table(
+        "repair_item",
+        sa.Column("run", sa.BigInteger, nullable=False),
+        sa.Column("number", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        sa.Column("rule", sa.Text, nullable=False),
+        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("quest_id", sa.BigInteger, nullable=False),
+        sa.Column("outcome", sa.Text),
+        sa.PrimaryKeyConstraint("run", "number", name="repair_item_pkey"),
+        sa.ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_item_run_fk"),
+        sa.CheckConstraint("outcome in ('repaired', 'gone', 'refused')", name="repair_item_outcome_known"),
+        schema="integrity",
+        comment="The violations a repair set out to repair, and what became of each; outcome NULL is still to do.",
+    )
+    op.create_table(
+        "repair_change",
+        sa.Column("run", sa.BigInteger, nullable=False),
+        sa.Column("number", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        sa.Column("rule", sa.Text),
+        sa.Column("relation", sa.Text, nullable=False),
+        sa.Column("row_key", JSONB, nullable=False),
+        sa.Column("before", JSONB),
+        sa.Column("after", JSONB),
+        sa.PrimaryKeyConstraint("run", "number", name="repair_change_pkey"),
+        sa.ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_change_run_fk"),
+        schema="integrity",
+        comment="Every row a repair or undo changed, whole, before and after.",
+    )
+    install_all(OBJECTS)
+
+
+def downgrade() -> None:
+    """Drop the functions and the record of repairs."""
+    remove_all(OBJECTS)
+    for table in ("repair_change", "repair_item", "repair_run"):
+        op.drop_table(table, schema="integrity")

@@ -1,0 +1,30 @@
+create or replace function integrity.assemble_violations()
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  union_of_rules text;
+begin
+  select
+    string_agg(
+      format(
+        'select rule, severity, quest_id, user_id, application_id, participant_id, message, expected, found, repair, key from integrity.%I',
+        rule.rule
+      ),
+      ' union all ' order by rule.position
+    )
+  into union_of_rules
+  from integrity.rule as rule;
+
+  execute 'create or replace view integrity.violations as ' || union_of_rules;
+  comment on view integrity.violations is
+  'Every violation of every rule in integrity.rule, one row each. Empty when all is well.';
+  revoke all on integrity.violations from public;
+end
+$$;
+
+comment on function integrity.assemble_violations() is
+'Rebuilds integrity.violations as the union of the views named in integrity.rule.';
+
+revoke all on function integrity.assemble_violations() from public;

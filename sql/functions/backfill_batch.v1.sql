@@ -1,0 +1,67 @@
+create or replace function integrity.backfill_batch(
+  of_relation text,
+  batch integer
+)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  task record;
+  upper_id bigint;
+  marked bigint;
+begin
+  select
+    backfill.marker,
+    backfill.condition,
+    backfill.last_id,
+    format('%I.%I', installation.app_schema, backfill.relation) as relation
+  into strict task
+  from integrity.backfill as backfill
+  cross join integrity.installation as installation
+  where backfill.relation = of_relation;
+
+  execute format(
+    'select max(id) from (select id from %s where id > $1 order by id limit $2) as range',
+    task.relation
+  )
+  into upper_id
+  using task.last_id, batch;
+
+  if upper_id is null then
+    return null;
+  end if;
+
+  -- A row that a client holds is left to the sweep: waiting for it while holding others could deadlock the client.
+  execute format(
+    'with free as (
+      select id
+      from %1$s
+      where id > $1 and id <= $2 and %2$I is null and (%3$s)
+      for no key update skip locked
+    )
+    update %1$s as target
+    set %2$I = true
+    from free
+    where target.id = free.id',
+    task.relation,
+    task.marker,
+    task.condition
+  )
+  using task.last_id, upper_id;
+  get diagnostics marked = row_count;
+
+  update integrity.backfill
+  set
+    last_id = upper_id,
+    rows_marked = rows_marked + marked
+  where relation = of_relation;
+
+  return upper_id;
+end
+$$;
+
+comment on function integrity.backfill_batch(text, integer) is
+'Marks the next batch of rows of one app table, by primary key, and remembers how far it came. Returns the last id looked at, NULL when there are no more.';
+
+revoke all on function integrity.backfill_batch(text, integer) from public;

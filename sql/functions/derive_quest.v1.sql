@@ -1,0 +1,41 @@
+create or replace function integrity.derive_quest(of_quest bigint)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  quest record;
+  assignee uuid;
+begin
+  -- Two transactions that change the participants of one quest meet here: the second reads only after the first has ended.
+  select
+    status,
+    assigned_to_id
+  into quest
+  from public.quests_quest
+  where id = of_quest
+  for no key update;
+
+  if not found then
+    return;
+  end if;
+
+  assignee := integrity.derived_assignee(of_quest, quest.assigned_to_id);
+
+  update public.quests_quest
+  set
+    status = integrity.derived_status(quest.status, assignee),
+    assigned_to_id = assignee
+  where
+    id = of_quest
+    and (
+      assigned_to_id is distinct from assignee
+      or status <> integrity.derived_status(quest.status, assignee)
+    );
+end
+$$;
+
+comment on function integrity.derive_quest(bigint) is
+'Locks a quest and derives its status and assignee from its active participants; writes it only when they differ.';
+
+revoke all on function integrity.derive_quest(bigint) from public;

@@ -1,0 +1,38 @@
+create or replace function integrity.derived_assignee(
+  of_quest bigint,
+  written uuid
+)
+returns uuid
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    coalesce(
+      (
+        select participant.user_id
+        from public.quests_questparticipant as participant
+        where
+          participant.quest_id = of_quest
+          and participant.user_id = written
+          and participant.status <> 'dropped'
+        limit 1
+      ),
+      (
+        select participant.user_id
+        from public.quests_questparticipant as participant
+        where
+          participant.quest_id = of_quest
+          and participant.status <> 'dropped'
+        order by
+          participant.joined_at,
+          participant.id
+        limit 1
+      )
+    )
+$$;
+
+comment on function integrity.derived_assignee(bigint, uuid) is
+'Who a quest is assigned to by its active participants: the written assignee if active, else the earliest by joined_at and id, else nobody (NULL).';
+
+revoke all on function integrity.derived_assignee(bigint, uuid) from public;

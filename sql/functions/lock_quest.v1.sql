@@ -1,0 +1,20 @@
+create or replace function integrity.lock_quest()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform
+  from public.quests_quest
+  where id = new.quest_id
+  for no key update;
+
+  return new;
+end
+$$;
+
+comment on function integrity.lock_quest() is
+'Trigger function. Locks the quest before a participant is inserted, so that two writers of one quest queue on the quest and not on each other''s rows.';
+
+revoke all on function integrity.lock_quest() from public;

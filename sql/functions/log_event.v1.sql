@@ -1,0 +1,42 @@
+create or replace function integrity.log_event(
+  kind text,
+  quest_id bigint,
+  user_id uuid,
+  application_id bigint,
+  participant_id bigint,
+  before jsonb,
+  after jsonb
+)
+returns void
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into integrity.event (
+    kind,
+    quest_id,
+    user_id,
+    application_id,
+    participant_id,
+    before,
+    after,
+    actor,
+    application_name
+  )
+  values (
+    log_event.kind,
+    log_event.quest_id,
+    log_event.user_id,
+    log_event.application_id,
+    log_event.participant_id,
+    log_event.before,
+    log_event.after,
+    coalesce(nullif(current_setting('integrity.actor', true), ''), session_user),
+    current_setting('application_name')
+  )
+$$;
+
+comment on function integrity.log_event(text, bigint, uuid, bigint, bigint, jsonb, jsonb) is
+'Appends one event in the caller''s transaction. The actor is the setting integrity.actor when the app sets it, else the session''s user.';
+
+revoke all on function integrity.log_event(text, bigint, uuid, bigint, bigint, jsonb, jsonb) from public;

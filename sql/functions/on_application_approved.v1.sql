@@ -1,0 +1,88 @@
+create or replace function integrity.on_application_approved()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  participant record;
+begin
+  perform
+  from public.quests_quest
+  where id = new.quest_id
+  for no key update;
+
+  select
+    id,
+    status,
+    application_id
+  into participant
+  from public.quests_questparticipant
+  where
+    quest_id = new.quest_id
+    and user_id = new.applicant_id
+  order by
+    status = 'dropped',
+    joined_at,
+    id
+  limit 1;
+
+  if participant.id is null or participant.status = 'dropped' then
+    -- An older approval that outlived its participant (a row from before the law) ended when that participant did.
+    update public.applications_application
+    set status = 'kicked'
+    where
+      quest_id = new.quest_id
+      and applicant_id = new.applicant_id
+      and status = 'approved'
+      and id <> new.id;
+  end if;
+
+  if participant.id is null then
+    insert into public.quests_questparticipant (
+      quest_id,
+      user_id,
+      status,
+      joined_at,
+      progress_notes,
+      application_id,
+      application_date,
+      reviewed_at
+    )
+    values (
+      new.quest_id,
+      new.applicant_id,
+      'joined',
+      now(),
+      '',
+      new.id,
+      new.applied_at,
+      new.reviewed_at
+    )
+    returning id, status, application_id
+    into participant;
+  elsif participant.status = 'dropped' or participant.application_id is distinct from new.id then
+    update public.quests_questparticipant
+    set
+      status = case when status = 'dropped' then 'joined' else status end,
+      application_id = new.id,
+      application_date = new.applied_at,
+      reviewed_at = new.reviewed_at
+    where
+      quest_id = new.quest_id
+      and id = participant.id;
+  end if;
+
+  perform integrity.log_event(
+    'application_approved', new.quest_id, new.applicant_id, new.id, participant.id,
+    case when tg_op = 'UPDATE' then jsonb_build_object('status', old.status) end,
+    jsonb_build_object('status', new.status)
+  );
+  return null;
+end
+$$;
+
+comment on function integrity.on_application_approved() is
+'Trigger function. An application that becomes approved has its participant in the same transaction: inserted, reactivated when dropped, or linked when already there.';
+
+revoke all on function integrity.on_application_approved() from public;

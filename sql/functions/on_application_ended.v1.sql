@@ -1,0 +1,41 @@
+create or replace function integrity.on_application_ended()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform
+  from public.quests_quest
+  where id = old.quest_id
+  for no key update;
+
+  perform integrity.log_event(
+    'application_ended', old.quest_id, old.applicant_id, old.id, null,
+    jsonb_build_object('status', old.status),
+    jsonb_build_object('status', case when tg_op = 'UPDATE' then new.status end)
+  );
+
+  update public.quests_questparticipant as participant
+  set status = 'dropped'
+  where
+    participant.quest_id = old.quest_id
+    and participant.user_id = old.applicant_id
+    and participant.status in ('joined', 'in_progress')
+    and not exists (
+      select
+      from public.applications_application as application
+      where
+        application.quest_id = old.quest_id
+        and application.applicant_id = old.applicant_id
+        and application.status = 'approved'
+    );
+
+  return null;
+end
+$$;
+
+comment on function integrity.on_application_ended() is
+'Trigger function. When an application stops being approved, is deleted or moves to another quest or applicant, the participant it stood for is dropped, unless another approval still stands for it.';
+
+revoke all on function integrity.on_application_ended() from public;

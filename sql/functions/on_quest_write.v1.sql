@@ -1,0 +1,29 @@
+create or replace function integrity.on_quest_write()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  written_status constant text := new.status;
+  written_assignee constant uuid := new.assigned_to_id;
+begin
+  new.assigned_to_id := integrity.derived_assignee(new.id, written_assignee);
+  new.status := integrity.derived_status(written_status, new.assigned_to_id);
+
+  if new.assigned_to_id is distinct from written_assignee or new.status <> written_status then
+    perform integrity.log_event(
+      'quest_write_corrected', new.id, null, null, null,
+      jsonb_build_object('status', written_status, 'assigned_to_id', written_assignee),
+      jsonb_build_object('status', new.status, 'assigned_to_id', new.assigned_to_id)
+    );
+  end if;
+
+  return new;
+end
+$$;
+
+comment on function integrity.on_quest_write() is
+'Trigger function. Derives status and assignee of a quest from its active participants, whatever was written, and logs a write that it overrode: the app saves whole rows from stale instances.';
+
+revoke all on function integrity.on_quest_write() from public;

@@ -1,0 +1,21 @@
+create or replace function integrity.refuse_unknown_status()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception 'status % is none of the app''s values for %', quote_literal(new.status), tg_table_name
+    using
+      errcode = 'check_violation',
+      schema = tg_table_schema,
+      table = tg_table_name,
+      column = 'status',
+      constraint = tg_argv[0],
+      hint = 'Write one of the known statuses, or extend the law first if the app has a new one.';
+end
+$$;
+
+comment on function integrity.refuse_unknown_status() is
+'Trigger function. Refuses a newly written unknown status under the name of the CHECK given as its argument, so that the rule holds for new writes also while old rows still keep that CHECK from being attached.';
+
+revoke all on function integrity.refuse_unknown_status() from public;

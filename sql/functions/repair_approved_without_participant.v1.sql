@@ -1,0 +1,68 @@
+create or replace function integrity.repair_approved_without_participant(
+  quests bigint[],
+  keys text[],
+  options jsonb
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  missing constant text not null := coalesce(options ->> 'missing_participant', 'create');
+begin
+  if missing not in ('create', 'revoke') then
+    raise exception 'missing_participant is %', quote_literal(missing)
+      using
+        errcode = 'invalid_parameter_value',
+        hint = 'It is create or revoke.';
+  end if;
+
+  -- Somebody whose participant was dropped has left; nobody is put back.
+  update public.applications_application as application
+  set status = 'kicked'
+  from integrity.approved_without_participant as violation
+  where
+    violation.quest_id = any(quests)
+    and violation.key = any(keys)
+    and (violation.repair = 'end_application' or missing = 'revoke')
+    and application.id = violation.application_id;
+
+  insert into public.quests_questparticipant (
+    quest_id,
+    user_id,
+    status,
+    joined_at,
+    progress_notes,
+    application_id,
+    application_date,
+    reviewed_at
+  )
+  select distinct on (application.quest_id, application.applicant_id)
+    application.quest_id,
+    application.applicant_id,
+    'joined',
+    now(),
+    '',
+    application.id,
+    application.applied_at,
+    application.reviewed_at
+  from integrity.approved_without_participant as violation
+  inner join public.applications_application as application
+    on violation.application_id = application.id
+  where
+    violation.quest_id = any(quests)
+    and violation.key = any(keys)
+    and violation.repair = 'create_participant'
+    and missing = 'create'
+  order by
+    application.quest_id,
+    application.applicant_id,
+    application.applied_at,
+    application.id;
+end
+$$;
+
+comment on function integrity.repair_approved_without_participant(bigint[], text[], jsonb) is
+'Repair of approved_without_participant: a missing participant is created (or, with missing_participant revoke, the application kicked); when the participant was dropped the application becomes kicked.';
+
+revoke all on function integrity.repair_approved_without_participant(bigint[], text[], jsonb) from public;

@@ -1,0 +1,119 @@
+create or replace function integrity.repair_batch(
+  of_run bigint,
+  batch_size integer
+)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  run_options jsonb;
+  batch_rule text;
+  numbers bigint[];
+  quests bigint[];
+  live text[];
+  rows_before jsonb;
+begin
+  select
+    run.options,
+    (
+      select item.rule
+      from integrity.repair_item as item
+      where
+        item.run = of_run
+        and item.outcome is null
+      order by item.number
+      limit 1
+    )
+  into strict run_options, batch_rule
+  from integrity.repair_run as run
+  where run.id = of_run;
+
+  if batch_rule is null then
+    update integrity.repair_run
+    set finished_at = clock_timestamp()
+    where id = of_run;
+    return 0;
+  end if;
+
+  select
+    array_agg(chosen.number),
+    array_agg(distinct chosen.quest_id)
+  into numbers, quests
+  from (
+    select
+      item.number,
+      item.quest_id
+    from integrity.repair_item as item
+    where
+      item.run = of_run
+      and item.outcome is null
+      and item.rule = batch_rule
+    order by item.number
+    limit batch_size
+  ) as chosen;
+
+  perform
+  from public.quests_quest as quest
+  where quest.id = any(quests)
+  order by quest.id
+  for update;
+
+  -- What others have repaired or removed since the plan is gone from the view by now.
+  execute format(
+    'select coalesce(array_agg(violation.key), array[]::text[])
+    from integrity.%I as violation
+    where violation.quest_id = any($1)
+    and violation.key in (select item.key from integrity.repair_item as item where item.run = $2 and item.number = any($3))',
+    batch_rule
+  )
+  into live
+  using quests, of_run, numbers;
+
+  select jsonb_agg(to_jsonb(quest_row))
+  into rows_before
+  from integrity.quest_rows(quests) as quest_row;
+
+  execute format('select integrity.%I($1, $2, $3)', 'repair_' || batch_rule)
+  using quests, live, run_options;
+
+  insert into integrity.repair_change (run, rule, relation, row_key, before, after)
+  select
+    of_run,
+    batch_rule,
+    coalesce(old_row.relation, new_row.relation),
+    coalesce(old_row.row_key, new_row.row_key),
+    old_row.content,
+    new_row.content
+  from jsonb_to_recordset(rows_before) as old_row (relation text, row_key jsonb, content jsonb)
+  full join integrity.quest_rows(quests) as new_row
+    on
+      old_row.relation = new_row.relation
+      and old_row.row_key = new_row.row_key
+  where old_row.content is distinct from new_row.content
+  order by
+    coalesce(old_row.relation, new_row.relation),
+    coalesce(old_row.row_key, new_row.row_key);
+
+  execute format(
+    'update integrity.repair_item as item
+    set outcome = case
+      when item.key <> all($3) then ''gone''
+      when exists (
+        select from integrity.%I as violation where violation.quest_id = any($4) and violation.key = item.key
+      ) then ''refused''
+      else ''repaired''
+    end
+    where item.run = $1 and item.number = any($2)',
+    batch_rule
+  )
+  using of_run, numbers, live, quests;
+
+  return cardinality(numbers);
+end
+$$;
+
+comment on function integrity.repair_batch(bigint, integer) is
+'Repairs the next violations of a run, all of one rule, under the locks of their quests, and records every row changed. Returns how many violations it handled; 0 when the run is finished. Commit after each call.';
+
+revoke all on function integrity.repair_batch(bigint, integer) from public;

@@ -1,0 +1,57 @@
+create or replace function integrity.repair_duplicate_participant(
+  quests bigint[],
+  keys text[],
+  options jsonb
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  pair record;
+  reference record;
+begin
+  for pair in
+    select
+      violation.quest_id,
+      array_agg(
+        participant.id
+        order by
+          array_position(array['completed', 'in_progress', 'joined', 'dropped'], participant.status::text),
+          participant.joined_at,
+          participant.id
+      ) as ids
+    from integrity.duplicate_participant as violation
+    inner join public.quests_questparticipant as participant
+      on
+        participant.quest_id = violation.quest_id
+        and participant.user_id = violation.user_id
+    where
+      violation.quest_id = any(quests)
+      and violation.key = any(keys)
+    group by
+      violation.key,
+      violation.quest_id
+  loop
+    for reference in select * from integrity.participant_reference loop
+      execute format(
+        'update %s set %I = $1 where %I = any($2)',
+        reference.relation,
+        reference.attribute,
+        reference.attribute
+      )
+      using pair.ids[1], pair.ids[2:];
+    end loop;
+
+    delete from public.quests_questparticipant as participant
+    where
+      participant.quest_id = pair.quest_id
+      and participant.id = any(pair.ids[2:]);
+  end loop;
+end
+$$;
+
+comment on function integrity.repair_duplicate_participant(bigint[], text[], jsonb) is
+'Repair of duplicate_participant: the row that got furthest stays (then the earliest); rows of other tables that reference the others are re-pointed to it, then the others are deleted. The repair log keeps them whole.';
+
+revoke all on function integrity.repair_duplicate_participant(bigint[], text[], jsonb) from public;

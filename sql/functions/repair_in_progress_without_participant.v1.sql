@@ -1,0 +1,27 @@
+create or replace function integrity.repair_in_progress_without_participant(
+  quests bigint[],
+  keys text[],
+  options jsonb
+)
+returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  update public.quests_quest as quest
+  set
+    status = integrity.derived_status(quest.status, derived.assignee),
+    assigned_to_id = derived.assignee
+  from integrity.in_progress_without_participant as violation
+  cross join lateral (
+    select integrity.derived_assignee(violation.quest_id, null) as assignee
+  ) as derived
+  where
+    violation.quest_id = any(repair_in_progress_without_participant.quests)
+    and violation.key = any(repair_in_progress_without_participant.keys)
+    and quest.id = violation.quest_id
+$$;
+
+comment on function integrity.repair_in_progress_without_participant(bigint[], text[], jsonb) is
+'Repair of in_progress_without_participant: the quest is open and assigned to nobody.';
+
+revoke all on function integrity.repair_in_progress_without_participant(bigint[], text[], jsonb) from public;

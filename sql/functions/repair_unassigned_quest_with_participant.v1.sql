@@ -1,0 +1,27 @@
+create or replace function integrity.repair_unassigned_quest_with_participant(
+  quests bigint[],
+  keys text[],
+  options jsonb
+)
+returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  update public.quests_quest as quest
+  set
+    status = integrity.derived_status(quest.status, derived.assignee),
+    assigned_to_id = derived.assignee
+  from integrity.unassigned_quest_with_participant as violation
+  cross join lateral (
+    select integrity.derived_assignee(violation.quest_id, null) as assignee
+  ) as derived
+  where
+    violation.quest_id = any(repair_unassigned_quest_with_participant.quests)
+    and violation.key = any(repair_unassigned_quest_with_participant.keys)
+    and quest.id = violation.quest_id
+$$;
+
+comment on function integrity.repair_unassigned_quest_with_participant(bigint[], text[], jsonb) is
+'Repair of unassigned_quest_with_participant: the quest is assigned to its earliest active participant.';
+
+revoke all on function integrity.repair_unassigned_quest_with_participant(bigint[], text[], jsonb) from public;

@@ -1,0 +1,54 @@
+create or replace trigger integrity_lock_quest
+before insert on public.quests_questparticipant
+for each row
+execute function integrity.lock_quest();
+
+create or replace trigger integrity_joined_on_insert
+after insert on public.quests_questparticipant
+for each row
+when (new.status <> 'dropped')
+execute function integrity.on_participant_joined();
+
+create or replace trigger integrity_joined_on_update
+after update on public.quests_questparticipant
+for each row
+when (
+  new.status <> 'dropped'
+  and (
+    old.status = 'dropped'
+    or (old.quest_id, old.user_id) is distinct from (new.quest_id, new.user_id)
+  )
+)
+execute function integrity.on_participant_joined();
+
+create or replace trigger integrity_ended_on_update
+after update on public.quests_questparticipant
+for each row
+when (
+  old.status <> 'dropped'
+  and (
+    new.status = 'dropped'
+    or (old.quest_id, old.user_id) is distinct from (new.quest_id, new.user_id)
+  )
+)
+execute function integrity.on_participant_ended();
+
+create or replace trigger integrity_ended_on_delete
+after delete on public.quests_questparticipant
+for each row
+execute function integrity.on_participant_ended();
+
+comment on trigger integrity_lock_quest on public.quests_questparticipant is
+'Locks the quest before a participant is inserted.';
+
+comment on trigger integrity_joined_on_insert on public.quests_questparticipant is
+'Derives the quest when an active participant is inserted.';
+
+comment on trigger integrity_joined_on_update on public.quests_questparticipant is
+'Derives the quest when a dropped participant returns or one is moved here.';
+
+comment on trigger integrity_ended_on_update on public.quests_questparticipant is
+'Ends the approved application and derives the quest when a participant is dropped or moved away.';
+
+comment on trigger integrity_ended_on_delete on public.quests_questparticipant is
+'Ends the approved application and derives the quest when a participant is deleted.';

@@ -1,0 +1,8 @@
+create or replace trigger integrity_mark
+before insert or update on public.quests_questparticipant
+for each row
+when (new.integrity_active is distinct from nullif(new.status <> 'dropped', false))
+execute function integrity.mark_participant();
+
+comment on trigger integrity_mark on public.quests_questparticipant is
+'Keeps the marker integrity_active equal to its definition, whatever a write says.';

@@ -1,0 +1,47 @@
+create or replace view integrity.completed_quest_unfinished as
+select
+  'completed_quest_unfinished'::text as rule,
+  'warning'::text as severity,
+  quest.id as quest_id,
+  unfinished.user_id,
+  null::bigint as application_id,
+  unfinished.id as participant_id,
+  format(
+    'quest %s is completed, but %s',
+    quest.id,
+    concat_ws(
+      ' and ',
+      case when quest.completed_at is null then 'has no completed_at' end,
+      'participant ' || unfinished.id || ' is still ' || unfinished.status
+    )
+  ) as message,
+  jsonb_build_object('completed_at', 'a time', 'participant_status', 'completed') as expected,
+  jsonb_build_object('completed_at', quest.completed_at, 'participant_status', unfinished.status) as found,
+  null::text as repair,
+  'completed_quest_unfinished:quest=' || quest.id as key
+from public.quests_quest as quest
+left join lateral (
+  select
+    participant.id,
+    participant.user_id,
+    participant.status
+  from public.quests_questparticipant as participant
+  where
+    participant.quest_id = quest.id
+    and participant.status in ('joined', 'in_progress')
+  order by
+    participant.joined_at,
+    participant.id
+  limit 1
+) as unfinished on true
+where
+  quest.status = 'completed'
+  and (
+    quest.completed_at is null
+    or unfinished.id is not null
+  );
+
+comment on view integrity.completed_quest_unfinished is
+'Warning. Completed quests without completed_at or with participants who have not finished. The app pays rewards when it completes a participant, so a person decides.';
+
+revoke all on integrity.completed_quest_unfinished from public;

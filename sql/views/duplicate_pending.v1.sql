@@ -1,0 +1,32 @@
+create or replace view integrity.duplicate_pending as
+select
+  'duplicate_pending'::text as rule,
+  'warning'::text as severity,
+  application.quest_id,
+  application.applicant_id as user_id,
+  min(application.id) as application_id,
+  null::bigint as participant_id,
+  format(
+    'user %s has %s pending applications to quest %s',
+    application.applicant_id,
+    count(*),
+    application.quest_id
+  ) as message,
+  jsonb_build_object('pending', 1) as expected,
+  jsonb_build_object(
+    'pending', count(*),
+    'ids', jsonb_agg(application.id order by application.id)
+  ) as found,
+  null::text as repair,
+  'duplicate_pending:quest=' || application.quest_id || ':user=' || application.applicant_id as key
+from public.applications_application as application
+where application.status = 'pending'
+group by
+  application.quest_id,
+  application.applicant_id
+having count(*) > 1;
+
+comment on view integrity.duplicate_pending is
+'Warning. Users with more than one pending application to the same quest. A person decides which one counts.';
+
+revoke all on integrity.duplicate_pending from public;

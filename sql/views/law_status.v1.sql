@@ -1,0 +1,97 @@
+create or replace view integrity.law_status as
+with placed as (
+  select
+    law.name,
+    law.relation,
+    law.kind,
+    law.columns,
+    law.definition,
+    law.requires,
+    law.waits,
+    law.rules,
+    law.position,
+    installation.app_schema,
+    class.oid as relation_id,
+    class.relnamespace as schema_id
+  from integrity.law as law
+  cross join integrity.installation as installation
+  left join pg_catalog.pg_class as class
+    on
+      class.relname = law.relation
+      and class.relnamespace = to_regnamespace(quote_ident(installation.app_schema))
+),
+
+observed as (
+  select
+    placed.*,
+    case
+      when own.convalidated then 'enforced'
+      when own.oid is not null then 'not validated'
+      when not own_index.indisvalid then 'index invalid'
+      when own_index.indisvalid then 'index built'
+      when needed.oid is null and placed.requires is not null then 'waiting'
+      else 'missing'
+    end as state
+  from placed
+  left join pg_catalog.pg_constraint as own
+    on
+      own.conrelid = placed.relation_id
+      and own.conname = placed.name
+  left join pg_catalog.pg_class as index_class
+    on
+      index_class.relname = placed.name
+      and index_class.relnamespace = placed.schema_id
+  left join pg_catalog.pg_index as own_index
+    on index_class.oid = own_index.indexrelid
+  left join pg_catalog.pg_constraint as needed
+    on
+      needed.conname = placed.requires
+      and needed.connamespace = placed.schema_id
+)
+
+select
+  observed.name,
+  observed.relation,
+  observed.kind,
+  observed.state,
+  observed.requires,
+  observed.waits,
+  observed.rules,
+  case observed.state
+    when 'not validated'
+      then
+        format(
+          'alter table %I.%I validate constraint %I',
+          observed.app_schema, observed.relation, observed.name
+        )
+    when 'index invalid'
+      then format('drop index concurrently %I.%I', observed.app_schema, observed.name)
+    when 'index built'
+      then
+        format(
+          'alter table %I.%I add constraint %I unique using index %I %s',
+          observed.app_schema, observed.relation, observed.name, observed.name, observed.definition
+        )
+    when 'missing'
+      then
+        case observed.kind
+          when 'unique'
+            then
+              format(
+                'create unique index concurrently %I on %I.%I (%s)',
+                observed.name, observed.app_schema, observed.relation, observed.columns
+              )
+          else
+            format(
+              'alter table %I.%I add constraint %I %s not valid',
+              observed.app_schema, observed.relation, observed.name, observed.definition
+            )
+        end
+  end as statement,
+  observed.position
+from observed;
+
+comment on view integrity.law_status is
+'Every constraint of the law, how far it is enforced (missing, waiting, index invalid, index built, not validated, enforced), and the statement that takes it one step further.';
+
+revoke all on integrity.law_status from public;

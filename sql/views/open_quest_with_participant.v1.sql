@@ -1,0 +1,33 @@
+create or replace view integrity.open_quest_with_participant as
+select
+  'open_quest_with_participant'::text as rule,
+  'error'::text as severity,
+  quest.id as quest_id,
+  earliest.user_id,
+  null::bigint as application_id,
+  earliest.id as participant_id,
+  format('quest %s is open although user %s takes part in it', quest.id, earliest.user_id) as message,
+  jsonb_build_object('quest_status', 'in-progress') as expected,
+  jsonb_build_object('quest_status', quest.status) as found,
+  'derive_quest'::text as repair,
+  'open_quest_with_participant:quest=' || quest.id as key
+from public.quests_quest as quest
+cross join lateral (
+  select
+    participant.id,
+    participant.user_id
+  from public.quests_questparticipant as participant
+  where
+    participant.quest_id = quest.id
+    and participant.status <> 'dropped'
+  order by
+    participant.joined_at,
+    participant.id
+  limit 1
+) as earliest
+where quest.status = 'open';
+
+comment on view integrity.open_quest_with_participant is
+'Error. Quests that are still open although somebody takes part in them.';
+
+revoke all on integrity.open_quest_with_participant from public;

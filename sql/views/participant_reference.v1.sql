@@ -1,0 +1,47 @@
+create or replace view integrity.participant_reference as
+select
+  format('%I.%I', schema.nspname, referrer.relname) as relation,
+  attribute.attname as attribute,
+  coalesce(
+    (
+      select
+        format(
+          'jsonb_build_object(%s)',
+          string_agg(format('%L, referrer.%I', member.attname, member.attname), ', ' order by member.attnum)
+        )
+      from pg_catalog.pg_constraint as primary_key
+      inner join pg_catalog.pg_attribute as member
+        on
+          member.attrelid = primary_key.conrelid
+          and member.attnum = any(primary_key.conkey)
+      where
+        primary_key.conrelid = referrer.oid
+        and primary_key.contype = 'p'
+    ),
+    'to_jsonb(referrer)'
+  ) as row_key
+from pg_catalog.pg_constraint as reference
+inner join pg_catalog.pg_class as referrer
+  on reference.conrelid = referrer.oid
+inner join pg_catalog.pg_namespace as schema
+  on referrer.relnamespace = schema.oid
+inner join pg_catalog.pg_attribute as attribute
+  on
+    attribute.attrelid = reference.conrelid
+    and attribute.attnum = reference.conkey[1]
+inner join pg_catalog.pg_attribute as target
+  on
+    target.attrelid = reference.confrelid
+    and target.attnum = reference.confkey[1]
+cross join integrity.installation as installation
+where
+  reference.contype = 'f'
+  and reference.conparentid = 0
+  and cardinality(reference.confkey) = 1
+  and target.attname = 'id'
+  and reference.confrelid = to_regclass(format('%I.quests_questparticipant', installation.app_schema));
+
+comment on view integrity.participant_reference is
+'The columns, in any table, whose foreign key points at a participant''s id, found from the catalog.';
+
+revoke all on integrity.participant_reference from public;

@@ -1,0 +1,26 @@
+create or replace view integrity.repair_order as
+select
+  rule.rule,
+  row_number() over (
+    order by
+      case rule.rule
+        -- Rows that are there twice first; then who takes part; what follows from that last.
+        when 'duplicate_participant' then 1
+        when 'duplicate_approval' then 2
+        when 'approved_without_participant' then 3
+        else 4
+      end,
+      rule.position
+  ) as position
+from integrity.rule as rule
+inner join pg_catalog.pg_proc as repair
+  on repair.proname = 'repair_' || rule.rule
+inner join pg_catalog.pg_namespace as schema
+  on
+    repair.pronamespace = schema.oid
+    and schema.nspname = 'integrity';
+
+comment on view integrity.repair_order is
+'The rules that have a repair function, integrity.repair_<rule>, in the order in which they are repaired.';
+
+revoke all on integrity.repair_order from public;
