@@ -1,0 +1,200 @@
+"""The application's own way of writing: with the layer every flow ends in the right state, without few do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError
+from psycopg.conninfo import make_conninfo
+from pytest_postgresql import factories
+
+from checks import migrate
+from checks.target import Target
+from tests.django_app import database
+from tests.django_app.flows import FLOWS, Flow, World
+from tests.support.database import target_of, url_of
+
+# Written anew rather than taken from the layer's views: it judges databases that have none.
+INCONSISTENCIES = """
+    WITH active AS (
+        SELECT quest_id, user_id FROM quests_questparticipant WHERE status <> 'dropped'
+    ),
+    approved AS (
+        SELECT quest_id, applicant_id AS user_id FROM applications_application WHERE status = 'approved'
+    )
+    SELECT quest_id, 'approved without participant' FROM (TABLE approved EXCEPT TABLE active) AS lost
+    UNION
+    SELECT quest_id, 'approved twice' FROM approved GROUP BY quest_id, user_id HAVING count(*) > 1
+    UNION
+    SELECT id, 'open with a participant' FROM quests_quest
+    WHERE status = 'open' AND id IN (SELECT quest_id FROM active)
+    UNION
+    SELECT id, 'open with an approval' FROM quests_quest
+    WHERE status = 'open' AND id IN (SELECT quest_id FROM approved)
+    UNION
+    SELECT id, 'in progress without a participant' FROM quests_quest
+    WHERE status = 'in-progress' AND id NOT IN (SELECT quest_id FROM active)
+    UNION
+    SELECT id, 'unassigned with a participant' FROM quests_quest
+    WHERE assigned_to_id IS NULL AND id IN (SELECT quest_id FROM active)
+    UNION
+    SELECT id, 'assigned to nobody who takes part' FROM quests_quest
+    WHERE assigned_to_id IS NOT NULL AND (id, assigned_to_id) NOT IN (TABLE active)
+"""
+
+
+def _load_created(*, autocommit: bool, **where: Any) -> None:
+    migrate.upgrade(Target(make_conninfo(**where), "test template"))
+    database.create_missing_tables(make_conninfo(**where))
+
+
+def _load_adopted(*, autocommit: bool, **where: Any) -> None:
+    database.create_app_tables(make_conninfo(**where))
+    migrate.upgrade(Target(make_conninfo(**where), "test template"))
+
+
+def _load_without_layer(*, autocommit: bool, **where: Any) -> None:
+    database.create_app_tables(make_conninfo(**where))
+
+
+created_server = factories.postgresql_noproc(dbname="django_created", load=[_load_created])
+adopted_server = factories.postgresql_noproc(dbname="django_adopted", load=[_load_adopted])
+without_layer_server = factories.postgresql_noproc(dbname="django_alone", load=[_load_without_layer])
+
+created = factories.postgresql("created_server")
+adopted = factories.postgresql("adopted_server")
+without_layer = factories.postgresql("without_layer_server")
+
+
+@pytest.fixture(params=["created", "adopted"])
+def layered(request: pytest.FixtureRequest) -> psycopg.Connection[Any]:
+    """A database with the layer: around tables of our own migrations, or attached to Django's."""
+    connection: psycopg.Connection[Any] = request.getfixturevalue(request.param)
+    connection.autocommit = True
+    return connection
+
+
+@pytest.fixture
+def app(layered: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """Django on the layered database; yields another session's view of it."""
+    with database.use(url_of(layered)):
+        yield layered
+
+
+def _run(flow: Flow, world: World) -> None:
+    if flow.refused_by is None:
+        flow.run(world)
+        return
+    with pytest.raises(IntegrityError) as refusal:
+        flow.run(world)
+    diagnostics = refusal.value.__cause__.diag
+    assert (diagnostics.sqlstate, diagnostics.constraint_name) == ("23505", flow.refused_by)
+
+
+def _violations(connection: psycopg.Connection[Any], severity: str, quest_ids: list[int]) -> list[Any]:
+    return connection.execute(
+        "SELECT rule, message FROM integrity.violations WHERE severity = %s AND quest_id = ANY(%s)",
+        [severity, quest_ids],
+    ).fetchall()
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_flow_ends_right_with_the_layer(flow: Flow, app: psycopg.Connection[Any]) -> None:
+    world = World()
+
+    _run(flow, world)
+
+    assert world.state() == flow.expected
+    errors = app.execute("SELECT rule, message FROM integrity.violations WHERE severity = 'error'").fetchall()
+    assert errors == []
+    assert {rule for rule, _ in _violations(app, "warning", world.quest_ids)} == flow.warnings
+
+
+def test_flows_share_one_database(app: psycopg.Connection[Any]) -> None:
+    """One flow's quests do not leak into another's, whatever ran before."""
+    for flow in FLOWS:
+        world = World()
+        _run(flow, world)
+        assert world.state() == flow.expected, flow.name
+
+    assert app.execute("SELECT rule FROM integrity.violations WHERE severity = 'error'").fetchall() == []
+    assert app.execute(INCONSISTENCIES).fetchall() == []
+
+
+def test_without_the_layer_flows_leave_the_incident_behind(
+    without_layer: psycopg.Connection[Any],
+) -> None:
+    """The flows bite: nothing is raised, and most of them end in a state the incident log complains of."""
+    without_layer.autocommit = True
+    found: dict[str, set[str]] = {}
+    with database.use(url_of(without_layer)):
+        for flow in FLOWS:
+            world = World()
+            flow.run(world)
+            found[flow.name] = {
+                what
+                for quest_id, what in without_layer.execute(INCONSISTENCIES)
+                if quest_id in world.quest_ids
+            }
+
+    broken = {name for name, what in found.items() if what}
+    assert len(broken) >= 60
+    assert {name for name, what in found.items() if "approved without participant" in what} >= {
+        "leave",
+        "participants_deleted_in_bulk",
+        "participant_patched_to_dropped",
+        "approve_in_the_admin",
+        "approve_many_with_queryset_update",
+        "import_approved_with_bulk_create",
+        "approve_with_raw_sql",
+    }
+    assert found["kick"] == {"assigned to nobody who takes part"}
+    assert found["stale_quest_saved_after_approval"] >= {"open with a participant", "open with an approval"}
+    assert found["quest_unassigned_with_queryset_update"] == {"unassigned with a participant"}
+    assert found["leave_then_reapply_then_approve"] == {"approved twice"}
+    assert found["quest_started_in_the_admin"] == {"in progress without a participant"}
+
+
+def test_the_catalogue_can_be_read_from_a_report() -> None:
+    assert len({flow.name for flow in FLOWS}) == len(FLOWS)
+    assert all(flow.about for flow in FLOWS)
+
+
+def test_models_need_no_migration(app: psycopg.Connection[Any]) -> None:
+    """Nothing that the layer adds makes Django want to change a model's table."""
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_migrate_has_nothing_to_do(app: psycopg.Connection[Any]) -> None:
+    columns = """
+        SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns
+        WHERE table_schema = 'public' ORDER BY table_name, ordinal_position
+    """
+    before = app.execute(columns).fetchall()
+    call_command("migrate", check_unapplied=True, verbosity=0)
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("migrate", fake_initial=True, interactive=False, verbosity=0)
+    assert app.execute(columns).fetchall() == before
+
+
+def test_migrate_runs_again_after_the_layer_is_gone(adopted: psycopg.Connection[Any]) -> None:
+    migrate.downgrade(target_of(adopted), "base")
+    with database.use(url_of(adopted)):
+        call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+        call_command("migrate", check_unapplied=True, verbosity=0)
+        call_command("migrate", interactive=False, verbosity=0)
+        World().admit("ann")
+
+
+def test_a_database_is_left_without_a_session_of_django(without_layer: psycopg.Connection[Any]) -> None:
+    """Else no clone could be dropped."""
+    with database.use(url_of(without_layer)):
+        World().quest()
+    sessions = without_layer.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    ).fetchone()
+    assert sessions == (0,)
