@@ -7,7 +7,6 @@ PostgreSQL refuses to run as root, so root's servers run as ``nobody``. Linux on
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
 import importlib.metadata
@@ -41,7 +40,6 @@ LOG_LINES = 15
 # sun_path holds 108 bytes including the final NUL.
 SOCKET_PATH_BYTES = 107
 SHM_FREE_BYTES = 2 * 1024**3
-PR_SET_PDEATHSIG = 1
 
 THROWAWAY_SETTINGS: Mapping[str, str] = {
     "fsync": "off",
@@ -381,24 +379,28 @@ def _give_to_account(*folders: Path) -> None:
 
 def _popen(arguments: list[object], out: IO[bytes] | int, err: IO[bytes] | int) -> subprocess.Popen[str]:
     account = _account()
-    return subprocess.Popen(  # noqa: S603 - our own argument list, no shell
-        [str(argument) for argument in arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=err,
-        text=True,
-        errors="replace",
-        # Nothing of the caller's environment may steer the server: PGDATA, LD_LIBRARY_PATH, the locale.
-        env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-        cwd="/",
-        user=account.uid,
-        group=account.gid,
-        extra_groups=account.groups,
-        # Ctrl-C is for the caller, who then stops the server.
-        start_new_session=True,
-        # A server that pg_ctl has detached is no longer our child, so this does not reach it.
-        preexec_fn=_die_with_caller(),
-    )
+    # The kernel signals the process when the thread that started it ends. setpriv asks for that after the
+    # change of user, which would cancel it. A server that pg_ctl has detached is no longer ours: it lives on.
+    bound_to_us = ["setpriv", "--pdeathsig", "QUIT"]
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own argument list, no shell
+            [*bound_to_us, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            text=True,
+            errors="replace",
+            # Nothing of the caller's environment may steer the server: PGDATA, LD_LIBRARY_PATH, the locale.
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            cwd="/",
+            user=account.uid,
+            group=account.gid,
+            extra_groups=account.groups,
+            # Ctrl-C is for the caller, who then stops the server.
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise UserError("the embedded PostgreSQL needs setpriv: install the package util-linux") from error
 
 
 def _run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -408,10 +410,7 @@ def _run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def _runs(binaries: Path) -> bool:
-    try:
-        return _run(binaries / "postgres", "--version").returncode == 0
-    except PermissionError:
-        return False
+    return _run(binaries / "postgres", "--version").returncode == 0
 
 
 def _initdb(binaries: Path, data: Path) -> None:
@@ -430,19 +429,6 @@ def _options(sockets: Path, port: int, settings: Mapping[str, str]) -> list[str]
         **settings,
     }
     return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-
-
-def _die_with_caller() -> Callable[[], None]:
-    # Looked up here because little is safe between fork and exec.
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    caller = os.getpid()
-
-    def before_exec() -> None:
-        # Runs after the change of user, which would have cleared the setting.
-        if prctl(PR_SET_PDEATHSIG, signal.SIGQUIT, 0, 0, 0) != 0 or os.getppid() != caller:
-            os._exit(1)
-
-    return before_exec
 
 
 def _socket_fits(folder: Path) -> bool:
