@@ -103,10 +103,10 @@ class Server:
         Raises:
             UserError: It cannot be created or does not come up; the message ends with its log.
         """
-        with _locked(self.folder):
+        with _locked(self.folder) as lock:
             if not self.running():
                 if not self.folder.exists():
-                    self._create()
+                    self._create(lock)
                 self._drop_foreign_pid_files()
                 _prepare_socket_folder(self.sockets)
                 self._launch()
@@ -133,7 +133,7 @@ class Server:
                 raise UserError(f"the embedded PostgreSQL does not stop: {reason}; its log: {self.log}")
         return True
 
-    def _create(self) -> None:
+    def _create(self, lock: IO[str]) -> None:
         # Everything is made in a folder of another name: a killed initdb leaves nothing that looks finished.
         state = self.folder.parent
         for leftover in state.glob(f"{self.folder.name}.new-*"):
@@ -141,7 +141,7 @@ class Server:
         new = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new-", dir=state))
         (new / "run").mkdir(mode=0o700)
         _give_to_account(new, new / "run")
-        _initdb(self.binaries, new / "data")
+        _initdb(self.binaries, new / "data", lock)
         new.rename(self.folder)
 
     def _launch(self) -> None:
@@ -240,10 +240,10 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
         # Made by us, then given away: the account cannot create anything in the folder itself.
         server.data.mkdir(mode=0o700)
         _give_to_account(server.data)
-        _initdb(binaries, server.data)
+        _initdb(binaries, server.data, lock)
         options = _options(server.sockets, server.port, {**THROWAWAY_SETTINGS, **(settings or {})})
         with server.log.open("wb") as log:
-            process = _popen([binaries / "postgres", "-D", server.data, *options], log, log)
+            process = _popen([binaries / "postgres", "-D", server.data, *options], log, log, lock)
         try:
             server._wait_ready(lambda: process.poll() is None)
             yield server
@@ -377,7 +377,9 @@ def _give_to_account(*folders: Path) -> None:
             os.chown(folder, account.uid, account.gid)
 
 
-def _popen(arguments: list[object], out: IO[bytes] | int, err: IO[bytes] | int) -> subprocess.Popen[str]:
+def _popen(
+    arguments: list[object], out: IO[bytes] | int, err: IO[bytes] | int, lock: IO[str] | None = None
+) -> subprocess.Popen[str]:
     account = _account()
     # The kernel signals the process when the thread that started it ends. setpriv asks for that after the
     # change of user, which would cancel it. A server that pg_ctl has detached is no longer ours: it lives on.
@@ -398,13 +400,16 @@ def _popen(arguments: list[object], out: IO[bytes] | int, err: IO[bytes] | int) 
             extra_groups=account.groups,
             # Ctrl-C is for the caller, who then stops the server.
             start_new_session=True,
+            # The lock is held until the last process that inherited it is gone, even if we are killed: nobody
+            # takes a folder from under a server, or an initdb, that is still ending.
+            pass_fds=() if lock is None else (lock.fileno(),),
         )
     except FileNotFoundError as error:
         raise UserError("the embedded PostgreSQL needs setpriv: install the package util-linux") from error
 
 
-def _run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    with _popen([program, *arguments], subprocess.PIPE, subprocess.PIPE) as process:
+def _run(program: Path, *arguments: object, lock: IO[str] | None = None) -> subprocess.CompletedProcess[str]:
+    with _popen([program, *arguments], subprocess.PIPE, subprocess.PIPE, lock) as process:
         out, err = process.communicate()
     return subprocess.CompletedProcess(str(program), process.returncode, out, err)
 
@@ -413,9 +418,9 @@ def _runs(binaries: Path) -> bool:
     return _run(binaries / "postgres", "--version").returncode == 0
 
 
-def _initdb(binaries: Path, data: Path) -> None:
+def _initdb(binaries: Path, data: Path, lock: IO[str]) -> None:
     options = ["-N", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-U", "postgres"]
-    done = _run(binaries / "initdb", "-D", data, *options)
+    done = _run(binaries / "initdb", "-D", data, *options, lock=lock)
     if done.returncode != 0:
         raise UserError(f"cannot create the embedded PostgreSQL in {data}: {_one_line(done.stderr)}")
 
@@ -474,16 +479,15 @@ def _sweep(base: Path) -> None:
         ignored = contextlib.suppress(PermissionError, BlockingIOError, FileNotFoundError)
         with ignored, lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not Server(Path(), folder, folder).running():
-                shutil.rmtree(folder)
+            shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[IO[str]]:
     # Beside the folder, not in it: it must exist before the folder does.
     with folder.with_name(folder.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock
 
 
 def _one_line(text: str) -> str:

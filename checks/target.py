@@ -28,12 +28,13 @@ CONNECT_FAILURES = (
     (r"password authentication failed|no password supplied", "wrong or missing password: give the right one"),
     (r'database ".*" does not exist', "there is no such database: create it, or correct the name"),
     (r'role ".*" does not exist', "there is no such user: create the role, or correct the name"),
-    (r"no pg_hba.conf entry|authentication failed", "the server does not admit this user: check pg_hba.conf"),
+    (r"pg_hba\.conf|authentication failed", "the server does not admit this user: check pg_hba.conf"),
     (r"too many clients|connection slots", "the server has no free connection: try again later"),
     (r"starting up|shutting down|recovery mode", "the server is not ready: try again in a moment"),
     (r"service .* not found|service file", "there is no such service: check PGSERVICE and pg_service.conf"),
     (r"certificate|SSL", "no agreement on encryption: check sslmode and sslrootcert"),
     (r"permission denied for database", "this user may not connect: GRANT CONNECT ON DATABASE"),
+    (r"FATAL:", "the server refused: correct what it names"),
 )
 CONNECT_ADVICE = "the server cannot be reached: start it, or correct the address"
 

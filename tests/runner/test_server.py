@@ -133,7 +133,8 @@ class TestThrowaway:
         assert Path(folder).exists()
         with server.throwaway() as running:
             assert running.folder.parent == Path(folder).parent
-            assert not Path(folder).exists(), "the next one clears it away"
+            # Cleared away by this one, or at this moment by one of another test.
+            until(lambda: not Path(folder).exists())
 
     def test_leaves_the_others_alone(self) -> None:
         with server.throwaway() as first, server.throwaway() as second:
@@ -315,14 +316,15 @@ class TestRoot:
         if bindir := os.environ.get("PG_BINDIR"):
             environment["PG_BINDIR"] = bindir
         user = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
-        as_nobody = ["setpriv", "--reuid=nobody", "--clear-groups"]
-        if subprocess.run([*as_nobody, sys.executable, "-c", ""], capture_output=True).returncode != 0:
-            pytest.skip("the environment is closed to other users")
         code = (
             "from checks import server\ns = server.persistent()\ns.start()\n"
             "print(s.folder)\nprint(s.stop(), s.running())"
         )
-        with python(code, env=environment, **user) as caller:
+        try:
+            caller = python(code, env=environment, **user)
+        except PermissionError:
+            pytest.skip("this Python is closed to other users")
+        with caller:
             out, err = caller.communicate(timeout=120)
         assert err == ""
         folder, stopped = out.splitlines()

@@ -31,16 +31,15 @@ def user(connection: _Connection, **columns: Any) -> UUID:
         "date_joined": _EPOCH,
         "email": f"{name}@example.test",
     }
-    return insert(connection, "users_user", defaults | columns)
+    row_id: UUID = insert(connection, "users_user", defaults | columns)
+    return row_id
 
 
 def category(connection: _Connection, **columns: Any) -> int:
     """Insert a quest category."""
-    return insert(
-        connection,
-        "quests_questcategory",
-        {"name": f"category {next(_numbers)}", "created_at": _EPOCH} | columns,
-    )
+    defaults = {"name": f"category {next(_numbers)}", "created_at": _EPOCH}
+    row_id: int = insert(connection, "quests_questcategory", defaults | columns)
+    return row_id
 
 
 def quest(connection: _Connection, **columns: Any) -> int:
@@ -65,7 +64,8 @@ def quest(connection: _Connection, **columns: Any) -> int:
         "slug": f"quest-{number}",
         "is_deleted": False,
     }
-    return insert(connection, "quests_quest", defaults | columns)
+    row_id: int = insert(connection, "quests_quest", defaults | columns)
+    return row_id
 
 
 def application(connection: _Connection, quest_id: int, applicant_id: UUID, **columns: Any) -> int:
@@ -76,7 +76,8 @@ def application(connection: _Connection, quest_id: int, applicant_id: UUID, **co
         "quest_id": quest_id,
         "applicant_id": applicant_id,
     }
-    return insert(connection, "applications_application", defaults | columns)
+    row_id: int = insert(connection, "applications_application", defaults | columns)
+    return row_id
 
 
 def participant(connection: _Connection, quest_id: int, user_id: UUID, **columns: Any) -> int:
@@ -88,7 +89,8 @@ def participant(connection: _Connection, quest_id: int, user_id: UUID, **columns
         "quest_id": quest_id,
         "user_id": user_id,
     }
-    return insert(connection, "quests_questparticipant", defaults | columns)
+    row_id: int = insert(connection, "quests_questparticipant", defaults | columns)
+    return row_id
 
 
 def insert(connection: _Connection, table: str, columns: dict[str, Any]) -> Any:
