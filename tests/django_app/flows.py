@@ -22,13 +22,27 @@ from tests.django_app.applications.models import Application  # noqa: E402
 from tests.django_app.quests.models import (  # noqa: E402
     Quest,
     QuestCategory,
+    QuestCompletionLog,
     QuestParticipant,
     QuestSubmission,
 )
 from tests.django_app.users.models import User  # noqa: E402
 from tests.django_app.world import QuestState, World  # noqa: E402
 
-__all__ = ["FLOWS", "Flow", "QuestState", "World"]
+# The models are here too, for those who would import them too early by themselves.
+__all__ = [
+    "FLOWS",
+    "Application",
+    "Flow",
+    "Quest",
+    "QuestCategory",
+    "QuestCompletionLog",
+    "QuestParticipant",
+    "QuestState",
+    "QuestSubmission",
+    "User",
+    "World",
+]
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError
+from django.db.models import Model
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
 
 from checks import migrate
 from checks.target import Target
 from tests.django_app import database
-from tests.django_app.flows import FLOWS, Flow, World
+from tests.django_app.flows import (
+    FLOWS,
+    Application,
+    Flow,
+    Quest,
+    QuestCompletionLog,
+    QuestParticipant,
+    User,
+    World,
+)
 from tests.support.database import target_of, url_of
 
 # Written anew rather than taken from the layer's views: it judges databases that have none.
@@ -61,13 +71,24 @@ def _load_without_layer(*, autocommit: bool, **where: Any) -> None:
     database.create_app_tables(make_conninfo(**where))
 
 
+def _load_dirty(*, autocommit: bool, **where: Any) -> None:
+    """Adopt a database on which the application has left everything it can leave broken."""
+    database.create_app_tables(make_conninfo(**where))
+    with database.use(make_conninfo(**where)):
+        for flow in FLOWS:
+            flow.run(World())
+    migrate.upgrade(Target(make_conninfo(**where), "test template"))
+
+
 created_server = factories.postgresql_noproc(dbname="django_created", load=[_load_created])
 adopted_server = factories.postgresql_noproc(dbname="django_adopted", load=[_load_adopted])
 without_layer_server = factories.postgresql_noproc(dbname="django_alone", load=[_load_without_layer])
+dirty_server = factories.postgresql_noproc(dbname="django_dirty", load=[_load_dirty])
 
 created = factories.postgresql("created_server")
 adopted = factories.postgresql("adopted_server")
 without_layer = factories.postgresql("without_layer_server")
+dirty = factories.postgresql("dirty_server")
 
 
 @pytest.fixture(params=["created", "adopted"])
@@ -157,6 +178,52 @@ def test_without_the_layer_flows_leave_the_incident_behind(
     assert found["quest_unassigned_with_queryset_update"] == {"unassigned with a participant"}
     assert found["leave_then_reapply_then_approve"] == {"approved twice"}
     assert found["quest_started_in_the_admin"] == {"in progress without a participant"}
+
+
+def _admit_newcomer(quest: Quest) -> None:
+    newcomer = User.objects.create_user(f"newcomer-{quest.pk}", email=f"newcomer-{quest.pk}@example.test")
+    Application.apply(quest, newcomer).approve(quest.creator)
+
+
+def _kick_if_present(application: Application) -> None:
+    if QuestParticipant.objects.filter(quest=application.quest, user=application.applicant).exists():
+        application.kick(application.quest.creator)
+
+
+@pytest.mark.parametrize(
+    ("model", "act"),
+    [
+        pytest.param(Quest, Quest.save, id="quests_saved"),
+        pytest.param(Quest, Quest.complete, id="quests_completed"),
+        pytest.param(Quest, Quest.unassign, id="quests_unassigned"),
+        pytest.param(Quest, Quest.soft_delete, id="quests_soft_deleted"),
+        pytest.param(Quest, Quest.delete, id="quests_deleted"),
+        pytest.param(Quest, _admit_newcomer, id="newcomers_admitted"),
+        pytest.param(Application, Application.save, id="applications_saved"),
+        pytest.param(Application, lambda each: each.approve(each.quest.creator), id="applications_approved"),
+        pytest.param(Application, lambda each: each.reject(each.quest.creator), id="applications_rejected"),
+        pytest.param(Application, _kick_if_present, id="applications_kicked"),
+        pytest.param(Application, Application.delete, id="applications_deleted"),
+        pytest.param(QuestParticipant, QuestParticipant.save, id="participants_saved"),
+        pytest.param(QuestParticipant, QuestCompletionLog.pay, id="participants_completed"),
+        pytest.param(QuestParticipant, QuestParticipant.delete, id="participants_deleted"),
+        pytest.param(User, User.delete, id="users_deleted"),
+    ],
+)
+def test_rows_broken_before_the_layer_stay_usable(
+    model: type[Model], act: Callable[[Any], object], dirty: psycopg.Connection[Any]
+) -> None:
+    """Whatever the application does to an old broken row, and nobody has repaired it, nothing is refused."""
+    dirty.autocommit = True
+    errors = "SELECT count(*) FROM integrity.violations WHERE severity = 'error'"
+    before = dirty.execute(errors).fetchone()
+    assert before is not None
+    assert before[0] >= 60
+    with database.use(url_of(dirty)):
+        for pk in model._default_manager.order_by("pk").values_list("pk", flat=True):
+            # One of the earlier ones may have taken it along.
+            if (instance := model._default_manager.filter(pk=pk).first()) is not None:
+                act(instance)
 
 
 def test_the_catalogue_can_be_read_from_a_report() -> None:
