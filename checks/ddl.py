@@ -34,7 +34,9 @@ def retrying(policy: LockPolicy, what: str) -> Retrying:
     """
 
     def tell(state: RetryCallState) -> None:
-        say(f"{what}: the lock was not free within {policy.timeout:g} s, attempt {state.attempt_number}; trying again")
+        say(
+            f"{what}: the lock was not free within {policy.timeout:g} s, attempt {state.attempt_number}; trying again"
+        )
 
     return Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
@@ -60,7 +62,9 @@ def run(connection: psycopg.Connection[Any], statement: str, policy: LockPolicy)
     retrying(policy, statement)(connection.execute, cast(LiteralString, statement))
 
 
-def in_transaction(connection: psycopg.Connection[Any], lock: str, policy: LockPolicy, work: Callable[[], None]) -> None:
+def in_transaction(
+    connection: psycopg.Connection[Any], lock: str, policy: LockPolicy, work: Callable[[], None]
+) -> None:
     """Take a lock in a savepoint, retrying, then do the work; the caller's transaction goes on.
 
     Nothing is held while it pauses: rolling back to the savepoint lets go of the lock.

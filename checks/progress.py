@@ -52,5 +52,6 @@ class Progress:
         finished = done >= total
         if not self._console.is_terminal and (finished or now - self._told >= PLAIN_LINE_SECONDS):
             self._told = now
+            speed = f", {rate:,.0f}/s" if rate else ""
             left = f", {(total - done) / rate:,.0f} s left" if rate and not finished else ""
-            self._console.print(f"{task}: {done:,} of {total:,}, {rate:,.0f}/s{left}", highlight=False)
+            self._console.print(f"{task}: {done:,} of {total:,}{speed}{left}", highlight=False)

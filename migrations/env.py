@@ -112,7 +112,9 @@ def _resolve_app_schema(connection: Connection, options: migration_options.Optio
         )
     schema = installed or wanted or "public"
     if connection.scalar(text("select to_regnamespace(quote_ident(:name))"), {"name": schema}) is None:
-        raise UserError(f"-x app-schema={schema}: the database has no such schema; create it or name another.")
+        raise UserError(
+            f"-x app-schema={schema}: the database has no such schema; create it or name another."
+        )
     return schema
 
 

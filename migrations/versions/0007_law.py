@@ -157,7 +157,9 @@ def upgrade() -> None:
     record_law(LAW)
     install_all(FUNCTIONS)
     if is_offline():
-        execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
+        execute(
+            f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$"
+        )
         install_all(TRIGGERS)
         return
     # Looked up before the lock: telling whether a status is unknown reads the whole table.

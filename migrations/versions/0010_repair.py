@@ -39,7 +39,10 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column(
-            "started_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("clock_timestamp()")
+            "started_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            server_default=sa.text("clock_timestamp()"),
         ),
         sa.Column("finished_at", sa.DateTime(timezone=True)),
         sa.Column("actor", sa.Text, nullable=False),

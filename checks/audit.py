@@ -1,0 +1,198 @@
+"""Read the violation views: what is wrong, how much of it, whom it concerns."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row
+
+from checks.errors import UserError
+
+FETCH_ROWS = 2000
+
+IN_SCOPE = """
+  (%(user)s::uuid is null or violation.user_id = %(user)s)
+  and (%(quest)s::bigint is null or violation.quest_id = %(quest)s)
+  and (%(rules)s::text[] is null or violation.rule = any(%(rules)s))
+"""
+
+COUNTS = f"""
+select
+  rule.rule,
+  rule.severity,
+  rule.category,
+  count(violation.key) as violations,
+  count(distinct violation.quest_id) as quests,
+  count(distinct violation.user_id) as users
+from integrity.rule as rule
+left join integrity.violations as violation
+  on rule.rule = violation.rule and {IN_SCOPE}
+where %(rules)s::text[] is null or rule.rule = any(%(rules)s)
+group by rule.rule
+order by rule.position
+"""
+
+VIOLATIONS = f"""
+select violation.*
+from integrity.violations as violation
+inner join integrity.rule as rule on violation.rule = rule.rule
+where {IN_SCOPE}
+order by rule.position, violation.quest_id, violation.key
+"""
+
+TOTALS = """
+select
+  (select count(*) from {schema}.users_user where %(user)s::uuid is null or id = %(user)s) as users,
+  (
+    select count(*) from {schema}.quests_quest where %(quest)s::bigint is null or id = %(quest)s
+  ) as quests,
+  (
+    select count(*) from {schema}.applications_application
+    where (%(user)s::uuid is null or applicant_id = %(user)s) and (%(quest)s::bigint is null or quest_id = %(quest)s)
+  ) as applications,
+  (
+    select count(*) from {schema}.quests_questparticipant
+    where (%(user)s::uuid is null or user_id = %(user)s) and (%(quest)s::bigint is null or quest_id = %(quest)s)
+  ) as participants
+"""
+
+
+class Scope(NamedTuple):
+    """What to look at; None looks at everything."""
+
+    user: UUID | None = None
+    quest: int | None = None
+    rules: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    """One rule and how many violations, quests and users it has in scope."""
+
+    rule: str
+    severity: str
+    category: str
+    violations: int
+    quests: int
+    users: int
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One row of integrity.violations."""
+
+    rule: str
+    severity: str
+    quest_id: int | None
+    user_id: UUID | None
+    application_id: int | None
+    participant_id: int | None
+    message: str
+    expected: dict[str, Any]
+    found: dict[str, Any]
+    repair: str | None
+    key: str
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How many rows were looked at."""
+
+    users: int
+    quests: int
+    applications: int
+    participants: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of an audit."""
+
+    counts: tuple[RuleCount, ...]
+    totals: Totals
+
+    def violations(self, severity: str) -> int:
+        """Return how many violations of a severity (`error`, `warning`) there are."""
+        return sum(count.violations for count in self.counts if count.severity == severity)
+
+    @property
+    def clean(self) -> bool:
+        """Whether no rule of severity error is violated."""
+        return self.violations("error") == 0
+
+
+@contextmanager
+def one_snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Make all reads inside see the same state, so that counts and details agree; needs no open transaction."""
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read, read only")
+        yield
+
+
+def app_schema(connection: psycopg.Connection[Any]) -> str:
+    """Return the schema of the app's tables, as the migrations recorded it."""
+    return str(connection.execute("select app_schema from integrity.installation").fetchone()[0])  # type: ignore[index]
+
+
+def find_user(connection: psycopg.Connection[Any], username: str) -> UUID:
+    """Return the id of a user.
+
+    Raises:
+        UserError: there is no such user.
+    """
+    query = psycopg.sql.SQL("select id from {}.users_user where username = %s").format(
+        psycopg.sql.Identifier(app_schema(connection))
+    )
+    row = connection.execute(query, [username]).fetchone()
+    if row is None:
+        raise UserError(f"there is no user {username!r}: give the username as the app shows it")
+    return UUID(str(row[0]))
+
+
+def require_quest(connection: psycopg.Connection[Any], quest: int) -> int:
+    """Return the quest's id.
+
+    Raises:
+        UserError: there is no such quest.
+    """
+    query = psycopg.sql.SQL("select id from {}.quests_quest where id = %s").format(
+        psycopg.sql.Identifier(app_schema(connection))
+    )
+    if connection.execute(query, [quest]).fetchone() is None:
+        raise UserError(f"there is no quest {quest}: give the id of an existing quest")
+    return quest
+
+
+def require_rules(connection: psycopg.Connection[Any], rules: Sequence[str]) -> list[str] | None:
+    """Return the rules, None when there are none to choose.
+
+    Raises:
+        UserError: one of them is unknown.
+    """
+    known = [row[0] for row in connection.execute("select rule from integrity.rule order by position")]
+    for rule in rules:
+        if rule not in known:
+            raise UserError(f"there is no rule {rule!r}: the rules are {', '.join(known)}")
+    return list(rules) or None
+
+
+def report(connection: psycopg.Connection[Any], scope: Scope = Scope()) -> Report:
+    """Count the violations in scope, by rule, zero counts included."""
+    with connection.cursor(row_factory=class_row(RuleCount)) as cursor:
+        counts = tuple(cursor.execute(COUNTS, scope._asdict()))
+    with connection.cursor(row_factory=class_row(Totals)) as cursor:
+        totals = psycopg.sql.SQL(TOTALS).format(schema=psycopg.sql.Identifier(app_schema(connection)))
+        found = cursor.execute(totals, scope._asdict()).fetchone()
+    if found is None:
+        raise TypeError("a query of counts returned no row")
+    return Report(counts, found)
+
+
+def violations(connection: psycopg.Connection[Any], scope: Scope = Scope()) -> Iterator[Violation]:
+    """Yield the violations in scope, in bounded memory; needs an open transaction, see `one_snapshot`."""
+    with connection.cursor("violations", row_factory=class_row(Violation)) as cursor:
+        cursor.itersize = FETCH_ROWS
+        yield from cursor.execute(VIOLATIONS, scope._asdict())

@@ -1,0 +1,133 @@
+"""What people see: tables in a terminal, plain aligned columns when piped."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from checks.audit import Report, Violation
+from checks.law import Unenforced
+from checks.repair import Change, Outcome
+
+PLAIN_WIDTH = 1000
+STYLES = {"error": "bold red", "warning": "yellow"}
+
+
+def console() -> Console:
+    """Return the console of standard output; wide when piped, so that no value is cut."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Print a message for people to stderr."""
+    Console(stderr=True, soft_wrap=True).print(message, highlight=False, markup=False)
+
+
+def table(*headings: str, title: str | None = None, on: Console) -> Table:
+    """Return an empty table, ruled in a terminal and bare when piped."""
+    made = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD if on.is_terminal else None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0) if not on.is_terminal else (0, 1),
+    )
+    for heading in headings:
+        numeric = heading in {"violations", "quests", "users", "repaired", "gone", "refused", "pending"}
+        made.add_column(heading, justify="right" if numeric else "left", no_wrap=not on.is_terminal)
+    return made
+
+
+def show_report(report: Report, on: Console) -> None:
+    """Print the counts by rule and what was looked at."""
+    listing = table("rule", "severity", "category", "violations", "quests", "users", on=on)
+    for count in report.counts:
+        style = STYLES[count.severity] if count.violations else "dim"
+        listing.add_row(
+            count.rule,
+            Text(count.severity, style),
+            count.category,
+            Text(str(count.violations), style),
+            str(count.quests),
+            str(count.users),
+        )
+    on.print(listing)
+    totals = report.totals
+    on.print(
+        f"audited: {totals.users:,} users, {totals.quests:,} quests, {totals.applications:,} applications, "
+        f"{totals.participants:,} participants",
+        highlight=False,
+    )
+
+
+def show_violations(violations: Iterable[Violation], on: Console) -> None:
+    """Print one line per violation, as they come."""
+    for violation in violations:
+        on.print(
+            Text.assemble(
+                (violation.severity, STYLES[violation.severity]),
+                f"  {violation.message}",
+                (f"  [{violation.key}; repair: {violation.repair or 'a person decides'}]", "dim"),
+            )
+        )
+
+
+def show_outcomes(outcomes: Iterable[Outcome], on: Console) -> None:
+    """Print what became of the planned violations of each rule."""
+    listing = table("rule", "repaired", "gone", "refused", "pending", on=on)
+    for outcome in outcomes:
+        listing.add_row(
+            outcome.rule, *map(str, (outcome.repaired, outcome.gone, outcome.refused, outcome.pending))
+        )
+    on.print(listing)
+
+
+def show_changes(changes: Iterable[Change], on: Console) -> None:
+    """Print the rows that change, column by column, before and after."""
+    listing = table("table", "row", "column", "before", "after", on=on)
+    for change in changes:
+        row = ", ".join(f"{name} {value}" for name, value in change.row_key.items())
+        kind = "new row" if change.before is None else "removed" if change.after is None else ""
+        for position, (name, (before, after)) in enumerate(change.columns().items()):
+            first = position == 0
+            listing.add_row(
+                change.relation if first else "",
+                f"{row} {kind}".strip() if first else "",
+                name,
+                Text(_shown(before), "red"),
+                Text(_shown(after), "green"),
+            )
+    on.print(listing)
+
+
+def show_unenforced(remaining: Iterable[Unenforced], on: Console) -> None:
+    """Print the constraints that are not enforced in full, and why."""
+    listing = table("constraint", "state", "violated rules", on=on)
+    for item in remaining:
+        listing.add_row(item.name, item.state, ", ".join(item.rules))
+    on.print(listing)
+
+
+def side_by_side(on: Console, *items: RenderableType) -> None:
+    """Print items beside each other in a terminal, below each other when piped."""
+    if on.is_terminal:
+        on.print(Columns(items, padding=(0, 6)))
+    else:
+        for item in items:
+            on.print(item)
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def flush() -> None:
+    """Push out what was printed, so that a closed pipe is noticed while it can be reported."""
+    sys.stdout.flush()
