@@ -68,6 +68,9 @@ class Scope(NamedTuple):
     rules: list[str] | None = None
 
 
+EVERYTHING = Scope()
+
+
 @dataclass(frozen=True)
 class RuleCount:
     """One rule and how many violations, quests and users it has in scope."""
@@ -134,7 +137,8 @@ def one_snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def app_schema(connection: psycopg.Connection[Any]) -> str:
     """Return the schema of the app's tables, as the migrations recorded it."""
-    return str(connection.execute("select app_schema from integrity.installation").fetchone()[0])  # type: ignore[index]
+    (name,) = connection.execute("select app_schema from integrity.installation").fetchall()[0]
+    return str(name)
 
 
 def find_user(connection: psycopg.Connection[Any], username: str) -> UUID:
@@ -179,7 +183,7 @@ def require_rules(connection: psycopg.Connection[Any], rules: Sequence[str]) -> 
     return list(rules) or None
 
 
-def report(connection: psycopg.Connection[Any], scope: Scope = Scope()) -> Report:
+def report(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Report:
     """Count the violations in scope, by rule, zero counts included."""
     with connection.cursor(row_factory=class_row(RuleCount)) as cursor:
         counts = tuple(cursor.execute(COUNTS, scope._asdict()))
@@ -191,7 +195,7 @@ def report(connection: psycopg.Connection[Any], scope: Scope = Scope()) -> Repor
     return Report(counts, found)
 
 
-def violations(connection: psycopg.Connection[Any], scope: Scope = Scope()) -> Iterator[Violation]:
+def violations(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Iterator[Violation]:
     """Yield the violations in scope, in bounded memory; needs an open transaction, see `one_snapshot`."""
     with connection.cursor("violations", row_factory=class_row(Violation)) as cursor:
         cursor.itersize = FETCH_ROWS

@@ -24,9 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Keeps PeerQuest's approvals and participants together, in PostgreSQL itself.",
 )
-server_app = typer.Typer(
-    no_args_is_help=True, help="The embedded PostgreSQL that is used when no database is named."
-)
+server_app = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL that is used when no database is named.")
 app.add_typer(server_app, name="server")
 
 XOption = Annotated[
@@ -34,8 +32,7 @@ XOption = Annotated[
     typer.Option(
         "-x",
         metavar="KEY=VALUE",
-        help="As for alembic: app-schema, lock-timeout, lock-retries, "
-        "backfill-batch, backfill-pause, drop-app-tables.",
+        help="As for alembic: app-schema, lock-timeout, lock-retries, backfill-batch, backfill-pause, drop-app-tables.",
     ),
 ]
 
@@ -73,23 +70,15 @@ def _connection(context: typer.Context, migrated: bool = True) -> Iterator[psyco
 def audit(
     context: typer.Context,
     detailed: Annotated[bool, typer.Option("--detailed", help="List every violation.")] = False,
-    user: Annotated[
-        str | None, typer.Option(metavar="USERNAME", help="Only what concerns this user.")
-    ] = None,
+    user: Annotated[str | None, typer.Option(metavar="USERNAME", help="Only what concerns this user.")] = None,
     quest: Annotated[int | None, typer.Option(metavar="ID", help="Only this quest.")] = None,
-    rule: Annotated[
-        list[str] | None, typer.Option(metavar="RULE", help="Only this rule; repeatable.")
-    ] = None,
+    rule: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Only this rule; repeatable.")] = None,
     fix_issues: Annotated[bool, typer.Option("--fix-issues", help="Repair what has a repair.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --fix-issues: show it, change nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix-issues: show it, change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
     missing_participant: Annotated[
         Literal["create", "revoke"],
-        typer.Option(
-            help="What to do for an approval without a participant row: create it, or revoke the approval."
-        ),
+        typer.Option(help="What to do for an approval without a participant row: create it, or revoke the approval."),
     ] = "create",
     limit: Annotated[int | None, typer.Option(min=1, help="Repair at most so many violations.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Violations per transaction.")] = 500,
@@ -176,9 +165,7 @@ def _repair(
 
 def _confirmed(report: auditing.Report) -> bool:
     if not sys.stdin.isatty():
-        raise UserError(
-            "--fix-issues changes rows and nobody can be asked here: add --yes, or preview with --dry-run"
-        )
+        raise UserError("--fix-issues changes rows and nobody can be asked here: add --yes, or preview with --dry-run")
     return typer.confirm(f"Repair {report.violations('error')} violations?", err=True)
 
 
@@ -235,14 +222,17 @@ def demo() -> None:
     Example: quest-integrity demo
     """
     # Only the demo needs it; every other command starts faster without.
-    from checks.demo import run  # noqa: PLC0415
+    from checks.demo import run
 
     run()
 
 
 @server_app.command("start")
 def server_start() -> None:
-    """Start the embedded server, unless it runs. Example: quest-integrity server start"""
+    """Start the embedded server, unless it runs.
+
+    Example: quest-integrity server start
+    """
     running = server.persistent()
     running.start()
     typer.echo(running.url)
@@ -250,14 +240,20 @@ def server_start() -> None:
 
 @server_app.command("stop")
 def server_stop() -> None:
-    """Stop the embedded server; its data stays. Example: quest-integrity server stop"""
+    """Stop the embedded server; its data stays.
+
+    Example: quest-integrity server stop
+    """
     stopped = server.persistent().stop()
     render.say("stopped" if stopped else "it was not running")
 
 
 @server_app.command("status")
 def server_status() -> None:
-    """Say whether the embedded server runs (exit code 0) or not (1). Example: quest-integrity server status"""
+    """Say whether the embedded server runs (exit code 0) or not (1).
+
+    Example: quest-integrity server status
+    """
     running = server.persistent().running()
     typer.echo("running" if running else "stopped")
     raise typer.Exit(0 if running else 1)
@@ -265,7 +261,10 @@ def server_status() -> None:
 
 @server_app.command("url")
 def server_url() -> None:
-    """Print the embedded server's URL. Example: psql "$(quest-integrity server url)" """
+    """Print the embedded server's URL.
+
+    Example: psql "$(quest-integrity server url)"
+    """
     running = server.persistent()
     if not running.running():
         raise UserError("the embedded server does not run: start it with `quest-integrity server start`")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 from psycopg import errors
@@ -34,9 +34,7 @@ def retrying(policy: LockPolicy, what: str) -> Retrying:
     """
 
     def tell(state: RetryCallState) -> None:
-        say(
-            f"{what}: the lock was not free within {policy.timeout:g} s, attempt {state.attempt_number}; trying again"
-        )
+        say(f"{what}: the lock was not free within {policy.timeout:g} s, attempt {state.attempt_number}; trying again")
 
     return Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),
@@ -58,8 +56,8 @@ def run(connection: psycopg.Connection[Any], statement: str, policy: LockPolicy)
     Raises:
         psycopg.errors.LockNotAvailable: the lock was not free in any attempt.
     """
-    connection.execute(cast(LiteralString, f"set lock_timeout = '{policy.timeout:g}s'"))
-    retrying(policy, statement)(connection.execute, cast(LiteralString, statement))
+    connection.execute(f"set lock_timeout = '{policy.timeout:g}s'")
+    retrying(policy, statement)(connection.execute, statement)
 
 
 def in_transaction(
@@ -75,11 +73,11 @@ def in_transaction(
         policy: timeout and retries.
         work: what to do under the lock.
     """
-    connection.execute(cast(LiteralString, f"set local lock_timeout = '{policy.timeout:g}s'"))
+    connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'")
 
     def attempt() -> None:
         with connection.transaction():
-            connection.execute(cast(LiteralString, lock))
+            connection.execute(lock)
 
     retrying(policy, lock)(attempt)
     work()

@@ -134,7 +134,8 @@ def _quest(
     connection.execute(
         "insert into quests_quest (id, title, description, difficulty, status, xp_reward, gold_reward, "
         "commission_fee, created_at, updated_at, requirements, resources, slug, is_deleted, assigned_to_id, "
-        "category_id, creator_id) values (%s, %s, '', 'easy', %s, 10, 0, 0, now(), now(), '', '', %s, false, %s, 1, %s)",
+        "category_id, creator_id) "
+        "values (%s, %s, '', 'easy', %s, 10, 0, 0, now(), now(), '', '', %s, false, %s, 1, %s)",
         [identity, title, status, f"quest-{identity}", assignee, creator],
     )
 
@@ -197,9 +198,7 @@ RAW_UPDATE: LiteralString = "update applications_application set status = 'appro
 BULK: LiteralString = "update applications_application set status = 'approved' where quest_id in (32, 33, 34)"
 PARTICIPANT_DELETE: LiteralString = "delete from quests_questparticipant where quest_id = 32"
 STALE_QUEST: LiteralString = "update quests_quest set status = 'open', assigned_to_id = null where id = 33"
-COPIED: LiteralString = (
-    "copy applications_application (status, applied_at, applicant_id, quest_id) from stdin"
-)
+COPIED: LiteralString = "copy applications_application (status, applied_at, applicant_id, quest_id) from stdin"
 TRIGGERS_OFF: LiteralString = """
 alter table applications_application disable trigger user;
 alter table quests_quest disable trigger user;
@@ -250,7 +249,8 @@ def _attempt(connection: Connection, quests: list[int], attempt: Callable[[], No
         connection.rollback()
         return "refused at commit", f"SQLSTATE {error.sqlstate}, constraint {error.diag.constraint_name}"
     rows = connection.execute(
-        "select quest.id, quest.status, coalesce(person.username, 'nobody'), string_agg(distinct application.status, ' and '), "
+        "select quest.id, quest.status, coalesce(person.username, 'nobody'), "
+        "string_agg(distinct application.status, ' and '), "
         "coalesce(string_agg(distinct participant.status, ','), 'none') from quests_quest as quest "
         "left join users_user as person on quest.assigned_to_id = person.id "
         "left join applications_application as application on application.quest_id = quest.id "

@@ -6,12 +6,12 @@ from typing import Any
 
 import psycopg
 from psycopg import errors
-from psycopg.rows import namedtuple_row
+from psycopg.rows import class_row
 
 from checks import ddl
 
 NEXT_STEP = """
-select name, relation, kind, state, statement, waits, rules
+select name, state, statement, waits
 from integrity.law_status
 where
   statement is not null
@@ -31,6 +31,16 @@ order by position
 """
 
 Violation = (errors.UniqueViolation, errors.CheckViolation, errors.ForeignKeyViolation)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The next statement for one constraint; `waits` says that it must not be built while rows violate it."""
+
+    name: str
+    state: str
+    statement: str
+    waits: bool
 
 
 @dataclass(frozen=True)
@@ -60,11 +70,11 @@ def advance(
     connection.execute("set statement_timeout = 0")
     stuck: list[str] = []
     wanted = list(names) if names is not None else None
-    with connection.cursor(row_factory=namedtuple_row) as cursor:
+    with connection.cursor(row_factory=class_row(Step)) as cursor:
         while step := cursor.execute(NEXT_STEP, {"names": wanted, "skip": stuck}).fetchone():
             if step.waits and step.state == "missing":
-                cursor.execute("select integrity.law_obstacles(%s) as obstacles", [step.name])
-                if cursor.fetchone().obstacles:  # type: ignore[union-attr]
+                obstacles = connection.execute("select integrity.law_obstacles(%s)", [step.name]).fetchone()
+                if obstacles and obstacles[0]:
                     stuck.append(step.name)
                     continue
             try:
@@ -72,8 +82,8 @@ def advance(
             except Violation:
                 stuck.append(step.name)
                 _drop_failed_build(connection, policy, step.name)
-        remaining = cursor.execute(REMAINING, {"names": wanted}).fetchall()
-    return [Unenforced(row.name, row.state, tuple(row.rules)) for row in remaining]
+    remaining = connection.execute(REMAINING, {"names": wanted}).fetchall()
+    return [Unenforced(name, state, tuple(rules)) for name, state, rules in remaining]
 
 
 def _drop_failed_build(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, name: str) -> None:

@@ -83,9 +83,7 @@ def show_outcomes(outcomes: Iterable[Outcome], on: Console) -> None:
     """Print what became of the planned violations of each rule."""
     listing = table("rule", "repaired", "gone", "refused", "pending", on=on)
     for outcome in outcomes:
-        listing.add_row(
-            outcome.rule, *map(str, (outcome.repaired, outcome.gone, outcome.refused, outcome.pending))
-        )
+        listing.add_row(outcome.rule, *map(str, (outcome.repaired, outcome.gone, outcome.refused, outcome.pending)))
     on.print(listing)
 
 

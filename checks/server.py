@@ -167,9 +167,7 @@ class Server:
 
     def _start_failure(self, reason: str) -> UserError:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        message = (
-            f"the embedded PostgreSQL does not start: {_one_line(reason)}; the end of its log {self.log}:"
-        )
+        message = f"the embedded PostgreSQL does not start: {_one_line(reason)}; the end of its log {self.log}:"
         return UserError("\n".join([message, *lines[-LOG_LINES:]]))
 
     def _recorded_pid(self) -> int | None:

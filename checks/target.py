@@ -98,9 +98,7 @@ class Target:
     def engine(self) -> sqlalchemy.Engine:
         """Return an SQLAlchemy engine on the same database; it opens a connection for every checkout."""
         # A creator, because a URL would have to spell out, and could lose, what libpq understands.
-        return sqlalchemy.create_engine(
-            "postgresql+psycopg://", creator=self.connect, poolclass=sqlalchemy.NullPool
-        )
+        return sqlalchemy.create_engine("postgresql+psycopg://", creator=self.connect, poolclass=sqlalchemy.NullPool)
 
     def describe(self) -> str:
         """Return the line that tells the user which database this is, without the password."""
@@ -108,9 +106,7 @@ class Target:
 
     def _settings(self) -> dict[str, str]:
         defaults = {
-            option.keyword.decode(): option.val.decode()
-            for option in Conninfo.get_defaults()
-            if option.val is not None
+            option.keyword.decode(): option.val.decode() for option in Conninfo.get_defaults() if option.val is not None
         }
         return defaults | {name: str(value) for name, value in conninfo_to_dict(self.conninfo).items()}
 
@@ -124,9 +120,7 @@ class Target:
 
     def _connect_failure(self, error: psycopg.Error) -> UserError:
         # Our sentence says that it failed and what to do.
-        reason = re.sub(
-            r"^connection (failed|is bad): | Is the server running .*?\?", "", _one_line(str(error))
-        )
+        reason = re.sub(r"^connection (failed|is bad): | Is the server running .*?\?", "", _one_line(str(error)))
         found = (advice for pattern, advice in CONNECT_FAILURES if re.search(pattern, reason))
         advice = next(found, CONNECT_ADVICE)
         return UserError(f"cannot connect to {self._address()}: {advice} ({self._without_secrets(reason)})")

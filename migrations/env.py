@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from alembic import context
 from alembic.runtime.environment import NameFilterParentNames, NameFilterType
@@ -45,7 +46,7 @@ def include_object(
     return ours or table.name in context.config.attributes["created_tables"]
 
 
-def _configure(**where: object) -> None:
+def _configure(**where: Any) -> None:
     context.configure(
         target_metadata=metadata,
         version_table_schema="integrity",
@@ -112,9 +113,7 @@ def _resolve_app_schema(connection: Connection, options: migration_options.Optio
         )
     schema = installed or wanted or "public"
     if connection.scalar(text("select to_regnamespace(quote_ident(:name))"), {"name": schema}) is None:
-        raise UserError(
-            f"-x app-schema={schema}: the database has no such schema; create it or name another."
-        )
+        raise UserError(f"-x app-schema={schema}: the database has no such schema; create it or name another.")
     return schema
 
 

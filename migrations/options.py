@@ -1,6 +1,7 @@
 """What `-x key=value` can set for a migration, and the app's schema."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from alembic import context, op
@@ -49,7 +50,7 @@ class Options:
     backfill_pause: float = 0.0
 
 
-_PARSERS = {
+_PARSERS: dict[str, Callable[[str], object]] = {
     "app_schema": str,
     "drop_app_tables": _flag,
     "lock_timeout": seconds,
@@ -94,7 +95,8 @@ def installed_app_schema(connection: Connection) -> str | None:
     """Return the app's schema as the first migration recorded it, None before it ran."""
     if connection.scalar(text("select to_regclass('integrity.installation')")) is None:
         return None
-    return connection.scalar(text("select app_schema from integrity.installation"))
+    found: str | None = connection.scalar(text("select app_schema from integrity.installation"))
+    return found
 
 
 def created_tables(connection: Connection) -> list[str]:

@@ -135,9 +135,7 @@ def refuse_to_drop_rows(connection: sa.Connection) -> None:
     if options().drop_app_tables:
         return
     held = [
-        name
-        for name in created_tables(connection)
-        if connection.scalar(sa.text(f"select exists (select from {name})"))
+        name for name in created_tables(connection) if connection.scalar(sa.text(f"select exists (select from {name})"))
     ]
     if held:
         raise UserError(

@@ -176,21 +176,13 @@ participants = Table(
 APP_TABLES = (users, categories, quests, applications, participants)
 
 # The layer's marker columns and its part of the law on the app's tables.
-quests.append_column(
-    Column("integrity_assigned", Boolean, comment="TRUE when assigned_to_id is not null, else NULL.")
-)
-applications.append_column(
-    Column("integrity_approved", Boolean, comment="TRUE when status is approved, else NULL.")
-)
-participants.append_column(
-    Column("integrity_active", Boolean, comment="TRUE when status is not dropped, else NULL.")
-)
+quests.append_column(Column("integrity_assigned", Boolean, comment="TRUE when assigned_to_id is not null, else NULL."))
+applications.append_column(Column("integrity_approved", Boolean, comment="TRUE when status is approved, else NULL."))
+participants.append_column(Column("integrity_active", Boolean, comment="TRUE when status is not dropped, else NULL."))
 
 
 def _law(columns: list[str], targets: list[str], name: str) -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(
-        columns, targets, name=name, deferrable=True, initially="DEFERRED", use_alter=True
-    )
+    return ForeignKeyConstraint(columns, targets, name=name, deferrable=True, initially="DEFERRED", use_alter=True)
 
 
 quests.append_constraint(UniqueConstraint("id", "integrity_assigned", name="integrity_quest_key"))

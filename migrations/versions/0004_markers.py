@@ -26,14 +26,9 @@ def upgrade() -> None:
     """Add the columns, then the triggers that keep them true."""
     install_all(FUNCTIONS)
     each_alone(
-        [
-            f"alter table public.{table} add column if not exists {column} boolean"
-            for table, column, _ in MARKERS
-        ]
+        [f"alter table public.{table} add column if not exists {column} boolean" for table, column, _ in MARKERS]
     )
-    each_alone(
-        [f"comment on column public.{table}.{column} is '{comment}'" for table, column, comment in MARKERS]
-    )
+    each_alone([f"comment on column public.{table}.{column} is '{comment}'" for table, column, comment in MARKERS])
     each_alone([source(name, 1) for name in TRIGGERS])
 
 

@@ -52,9 +52,8 @@ def _app_lacks_participant_key() -> bool:
     if is_offline():
         return False
     inspector = sa.inspect(op.get_bind())
-    unique = [
-        key["column_names"]
-        for key in inspector.get_unique_constraints("quests_questparticipant", app_schema())
+    unique: list[list[str | None]] = [
+        list(key["column_names"]) for key in inspector.get_unique_constraints("quests_questparticipant", app_schema())
     ]
     unique += [
         index["column_names"]

@@ -54,9 +54,7 @@ def _check(relation: str, name: str, expression: str, *rules: str, waits: bool =
     }
 
 
-def _foreign_key(
-    relation: str, name: str, columns: str, target: str, requires: str, *rules: str
-) -> dict[str, object]:
+def _foreign_key(relation: str, name: str, columns: str, target: str, requires: str, *rules: str) -> dict[str, object]:
     return {
         "name": name,
         "relation": relation,
@@ -157,9 +155,7 @@ def upgrade() -> None:
     record_law(LAW)
     install_all(FUNCTIONS)
     if is_offline():
-        execute(
-            f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$"
-        )
+        execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
         install_all(TRIGGERS)
         return
     # Looked up before the lock: telling whether a status is unknown reads the whole table.

@@ -25,9 +25,7 @@ def upgrade() -> None:
         names = ", ".join(f"{item.name} ({item.state})" for item in remaining)
         ddl.say(f"warning: not enforced on old rows yet: {names}")
     errors = op.get_bind().scalar(
-        sa.text(
-            "select coalesce(sum(violations), 0) from integrity.violation_summary where severity = 'error'"
-        )
+        sa.text("select coalesce(sum(violations), 0) from integrity.violation_summary where severity = 'error'")
     )
     if errors or remaining:
         ddl.say(
