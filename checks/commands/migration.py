@@ -1,0 +1,43 @@
+"""quest-integrity upgrade and downgrade."""
+
+from typing import Annotated
+
+import typer
+
+from checks import migrate
+from checks.commands import app, target_of
+
+XOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-x",
+        metavar="KEY=VALUE",
+        help="As for alembic: app-schema, lock-timeout, lock-retries, backfill-batch, backfill-pause, drop-app-tables.",
+    ),
+]
+
+
+@app.command()
+def upgrade(
+    context: typer.Context,
+    revision: Annotated[str, typer.Argument(help="Where to stop.")] = "head",
+    x: XOption = None,
+) -> None:
+    """Attach the integrity layer, or bring it up to date, as `alembic upgrade` does.
+
+    Example: quest-integrity upgrade -x lock-timeout=1s
+    """
+    migrate.upgrade(target_of(context), revision, x or ())
+
+
+@app.command()
+def downgrade(
+    context: typer.Context,
+    revision: Annotated[str, typer.Argument(help="Where to stop; base removes everything of ours.")],
+    x: XOption = None,
+) -> None:
+    """Take the integrity layer away again, as `alembic downgrade` does. The app's rows stay.
+
+    Example: quest-integrity downgrade base
+    """
+    migrate.downgrade(target_of(context), revision, x or ())
