@@ -29,13 +29,44 @@ begin
 
   if participant.id is null or participant.status = 'dropped' then
     -- An older approval that outlived its participant (a row from before the law) ended when that participant did.
+    -- One written by this very statement, which has the same xmin, is a second approval: the key refuses it.
     update public.applications_application
     set status = 'kicked'
     where
       quest_id = new.quest_id
       and applicant_id = new.applicant_id
       and status = 'approved'
-      and id <> new.id;
+      and id <> new.id
+      and xmin <> (
+        select own.xmin
+        from public.applications_application as own
+        where
+          own.quest_id = new.quest_id
+          and own.id = new.id
+      );
+  elsif not exists (
+    select
+    from pg_catalog.pg_constraint as approval_key
+    where
+      approval_key.conrelid = tg_relid
+      and approval_key.conname = 'integrity_approved_application_key'
+  ) and exists (
+    select
+    from public.applications_application
+    where
+      quest_id = new.quest_id
+      and applicant_id = new.applicant_id
+      and status = 'approved'
+      and id <> new.id
+  ) then
+    -- Old duplicates keep the key from being built; new ones are refused all the same.
+    raise exception 'user % has an approved application to quest % already', new.applicant_id, new.quest_id
+      using
+        errcode = 'unique_violation',
+        schema = tg_table_schema,
+        table = tg_table_name,
+        constraint = 'integrity_approved_application_key',
+        hint = 'End the other application first.';
   end if;
 
   if participant.id is null then

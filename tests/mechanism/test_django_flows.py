@@ -185,6 +185,23 @@ def _admit_newcomer(quest: Quest) -> None:
     Application.apply(quest, newcomer).approve(quest.creator)
 
 
+def _approve(application: Application) -> None:
+    """Approve; a second approval of a pair whose first one stands is refused also while its key cannot be built."""
+    same = {"quest": application.quest}
+    first_stands = (
+        application.status != "approved"
+        and Application.objects.filter(applicant=application.applicant, status="approved", **same).exists()
+        and QuestParticipant.objects.filter(user=application.applicant, **same).exclude(status="dropped").exists()
+    )
+    if not first_stands:
+        application.approve(application.quest.creator)
+        return
+    with pytest.raises(IntegrityError) as refused:
+        application.approve(application.quest.creator)
+    diagnostics = refused.value.__cause__.diag
+    assert (diagnostics.sqlstate, diagnostics.constraint_name) == ("23505", "integrity_approved_application_key")
+
+
 def _kick_if_present(application: Application) -> None:
     if QuestParticipant.objects.filter(quest=application.quest, user=application.applicant).exists():
         application.kick(application.quest.creator)
@@ -200,7 +217,7 @@ def _kick_if_present(application: Application) -> None:
         pytest.param(Quest, Quest.delete, id="quests_deleted"),
         pytest.param(Quest, _admit_newcomer, id="newcomers_admitted"),
         pytest.param(Application, Application.save, id="applications_saved"),
-        pytest.param(Application, lambda each: each.approve(each.quest.creator), id="applications_approved"),
+        pytest.param(Application, _approve, id="applications_approved"),
         pytest.param(Application, lambda each: each.reject(each.quest.creator), id="applications_rejected"),
         pytest.param(Application, _kick_if_present, id="applications_kicked"),
         pytest.param(Application, Application.delete, id="applications_deleted"),
