@@ -9,7 +9,7 @@ from psycopg import sql
 from rich.console import Console, Group
 from rich.text import Text
 
-from checks import audit, law, migrate, render, repair, server
+from checks import law, migrate, render, repair, server, violations
 from checks.ddl import LockPolicy
 from checks.target import Target
 
@@ -52,21 +52,21 @@ def _incident(out: Console, target: Target, name: str, load: Callable[[Connectio
 
         _heading(out, f"{name}: attach the integrity layer (alembic upgrade head), then look")
         migrate.upgrade(target)
-        with audit.one_snapshot(connection):
-            report = audit.report(connection)
+        with violations.one_snapshot(connection):
+            report = violations.report(connection)
             render.show_report(report, out)
             _show_people(connection, out)
-            render.show_violations(audit.violations(connection), out)
+            render.show_violations(violations.read(connection), out)
 
         _heading(out, f"{name}: preview the repair (audit --fix-issues --dry-run)")
-        options = repair.Options(audit.Scope(), reason=name)
+        options = repair.Options(violations.Scope(), reason=name)
         _result, changes = repair.preview(connection, options, lambda *_: None)
         render.show_changes(changes, out)
 
         _heading(out, f"{name}: repair, validate, look again")
         render.show_outcomes(repair.apply(connection, options, lambda *_: None).outcomes, out)
         unenforced = law.advance(connection, LockPolicy())
-        render.show_report(audit.report(connection), out)
+        render.show_report(violations.report(connection), out)
         out.print(f"constraints not enforced on every row: {len(unenforced)}", highlight=False)
         _heading(out, f"{name}: before and after")
         render.side_by_side(out, before, _state(connection, "after", out))
@@ -232,7 +232,7 @@ def _attacks(out: Console, target: Target) -> None:
             outcome, detail = _attempt(connection, list(quests), attempt)
             listing.add_row(name, Text(outcome, "green"), detail)
         out.print(listing)
-        report = audit.report(connection)
+        report = violations.report(connection)
     out.print(f"violations of severity error after all six: {report.violations('error')}", highlight=False)
 
 

@@ -10,9 +10,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from checks.audit import Report, Violation
 from checks.law import Unenforced
 from checks.repair import Change, Outcome
+from checks.violations import Report, Violation
 
 PLAIN_WIDTH = 1000
 STYLES = {"error": "bold red", "warning": "yellow"}

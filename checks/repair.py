@@ -12,8 +12,8 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from checks.audit import Scope
 from checks.errors import UserError
+from checks.violations import Scope
 
 BATCH_ATTEMPTS = 10
 

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 import psycopg
 import typer
 
-from checks import audit as auditing
-from checks import law, render, repair
+from checks import law, render, repair, violations
 from checks.commands import EXIT_VIOLATIONS, app, connected
 from checks.ddl import LockPolicy
 from checks.errors import UserError
@@ -41,10 +40,10 @@ def audit(
     if dry_run and not fix_issues:
         raise UserError("--dry-run shows what a repair would do: use it together with --fix-issues")
     with connected(context) as connection:
-        scope = auditing.Scope(
-            auditing.find_user(connection, user) if user is not None else None,
-            auditing.require_quest(connection, quest) if quest is not None else None,
-            auditing.require_rules(connection, rule or []),
+        scope = violations.Scope(
+            violations.find_user(connection, user) if user is not None else None,
+            violations.require_quest(connection, quest) if quest is not None else None,
+            violations.require_rules(connection, rule or []),
         )
         report = _audit(connection, scope, detailed)
         if fix_issues:
@@ -55,17 +54,17 @@ def audit(
     raise typer.Exit(0 if report.clean else EXIT_VIOLATIONS)
 
 
-def _audit(connection: psycopg.Connection[Any], scope: auditing.Scope, detailed: bool) -> auditing.Report:
+def _audit(connection: psycopg.Connection[Any], scope: violations.Scope, detailed: bool) -> violations.Report:
     out = render.console()
-    with auditing.one_snapshot(connection):
-        report = auditing.report(connection, scope)
+    with violations.one_snapshot(connection):
+        report = violations.report(connection, scope)
         render.show_report(report, out)
         if detailed:
-            render.show_violations(auditing.violations(connection, scope), out)
+            render.show_violations(violations.read(connection, scope), out)
     return report
 
 
-def _advise(report: auditing.Report) -> None:
+def _advise(report: violations.Report) -> None:
     if report.clean:
         render.say(f"clean: no violation of severity error ({report.violations('warning')} warnings)")
     else:
@@ -78,10 +77,10 @@ def _advise(report: auditing.Report) -> None:
 def _repair(
     connection: psycopg.Connection[Any],
     options: repair.Options,
-    before: auditing.Report,
+    before: violations.Report,
     dry_run: bool,
     yes: bool,
-) -> auditing.Report:
+) -> violations.Report:
     out = render.console()
     if not dry_run and not yes and before.violations("error") and not _confirmed(before):
         raise UserError("nothing was repaired")
@@ -111,7 +110,7 @@ def _repair(
     return after
 
 
-def _confirmed(report: auditing.Report) -> bool:
+def _confirmed(report: violations.Report) -> bool:
     if not sys.stdin.isatty():
         raise UserError("--fix-issues changes rows and nobody can be asked here: add --yes, or preview with --dry-run")
     return typer.confirm(f"Repair {report.violations('error')} violations?", err=True)

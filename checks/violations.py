@@ -195,7 +195,7 @@ def report(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Re
     return Report(counts, found)
 
 
-def violations(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Iterator[Violation]:
+def read(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Iterator[Violation]:
     """Yield the violations in scope, in bounded memory; needs an open transaction, see `one_snapshot`."""
     with connection.cursor("violations", row_factory=class_row(Violation)) as cursor:
         cursor.itersize = FETCH_ROWS
