@@ -1,11 +1,11 @@
 """The entry point: every command, and what happens when one cannot run."""
 
 from checks import render
-from checks.commands import EXIT_COULD_NOT_RUN, app, audit, migration, server
+from checks.commands import EXIT_COULD_NOT_RUN, app, audit, migration, repairs, server
 from checks.errors import UserError
 from checks.target import user_errors
 
-__all__ = ["app", "audit", "main", "migration", "server"]
+__all__ = ["app", "audit", "main", "migration", "repairs", "server"]
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from checks.law import Unenforced
-from checks.repair import Change, Outcome
+from checks.repair import Change, Outcome, Run
 from checks.violations import Report, Violation
 
 PLAIN_WIDTH = 1000
@@ -40,7 +40,7 @@ def table(*headings: str, title: str | None = None, on: Console) -> Table:
         padding=(0, 2, 0, 0) if not on.is_terminal else (0, 1),
     )
     for heading in headings:
-        numeric = heading in {"violations", "quests", "users", "repaired", "gone", "refused", "pending"}
+        numeric = heading in {"violations", "quests", "users", "items", "changed rows"}
         made.add_column(heading, justify="right" if numeric else "left", no_wrap=not on.is_terminal)
     return made
 
@@ -80,10 +80,21 @@ def show_violations(violations: Iterable[Violation], on: Console) -> None:
 
 
 def show_outcomes(outcomes: Iterable[Outcome], on: Console) -> None:
-    """Print what became of the planned violations of each rule."""
-    listing = table("rule", "repaired", "gone", "refused", "pending", on=on)
+    """Print what became of the planned items of a run."""
+    listing = table("rule", "outcome", "items", "refused by", on=on)
     for outcome in outcomes:
-        listing.add_row(outcome.rule, *map(str, (outcome.repaired, outcome.gone, outcome.refused, outcome.pending)))
+        listing.add_row(outcome.rule, outcome.outcome, str(outcome.items), outcome.refused_by or "")
+    on.print(listing)
+
+
+def show_runs(runs: Iterable[Run], on: Console) -> None:
+    """Print repairs and undos, oldest first."""
+    listing = table("run", "kind", "started", "actor", "changed rows", "state", "reason", on=on)
+    for run in runs:
+        kind = run.kind if run.undoes is None else f"{run.kind} of {run.undoes}"
+        state = "finished" if run.finished_at else f"stopped, {run.to_do} to do"
+        started = f"{run.started_at:%Y-%m-%d %H:%M:%S %z}"
+        listing.add_row(str(run.id), kind, started, run.actor, str(run.changed_rows), state, run.reason or "")
     on.print(listing)
 
 

@@ -1,9 +1,10 @@
-"""Drive a repair: plan, run batch after batch, each in its own transaction, or all of it in one that is rolled back."""
+"""Drive repairs and undos: batch after batch, each in its own transaction, or all of it in one that is rolled back."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from types import FrameType
 from typing import Any
 
@@ -20,14 +21,31 @@ BATCH_ATTEMPTS = 10
 OUTCOMES = """
 select
   item.rule,
-  count(*) filter (where item.outcome = 'repaired') as repaired,
-  count(*) filter (where item.outcome = 'gone') as gone,
-  count(*) filter (where item.outcome = 'refused') as refused,
-  count(*) filter (where item.outcome is null) as pending
+  coalesce(item.outcome, 'to do') as outcome,
+  count(*) as items,
+  string_agg(distinct item.detail, ', ') as refused_by
 from integrity.repair_item as item
 where item.run = %s
-group by item.rule
-order by min(item.number)
+group by
+  item.rule,
+  item.outcome
+order by
+  min(item.number)
+"""
+
+RUNS = """
+select
+  run.id,
+  run.kind,
+  run.started_at,
+  run.finished_at,
+  run.actor,
+  run.reason,
+  run.undoes,
+  (select count(*) from integrity.repair_change as change where change.run = run.id) as changed_rows,
+  (select count(*) from integrity.repair_item as item where item.run = run.id and item.outcome is null) as to_do
+from integrity.repair_run as run
+order by run.id
 """
 
 CHANGES = """
@@ -51,13 +69,27 @@ class Options:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the planned violations of one rule."""
+    """How many items of one rule (or of an undo) ended in one way, and the constraints that refused, if any did."""
 
     rule: str
-    repaired: int
-    gone: int
-    refused: int
-    pending: int
+    outcome: str
+    items: int
+    refused_by: str | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A repair or undo that was started; to_do counts what it has left undone."""
+
+    id: int
+    kind: str
+    started_at: datetime
+    finished_at: datetime | None
+    actor: str
+    reason: str | None
+    undoes: int | None
+    changed_rows: int
+    to_do: int
 
 
 @dataclass(frozen=True)
@@ -105,11 +137,9 @@ def preview(connection: psycopg.Connection[Any], options: Options, show: Show) -
         What the repair would do, and every row it would change, triggers' work included.
     """
     with connection.transaction(force_rollback=True):
-        result = _run(connection, options, show)
-        # Deferred constraints would speak at COMMIT only.
-        connection.execute("set constraints all immediate")
-        changes = list(_changes(connection, result.run))
-    return result, changes
+        result = apply(connection, options, show)
+        found = changes(connection, result.run)
+    return result, found
 
 
 def apply(connection: psycopg.Connection[Any], options: Options, show: Show) -> Result:
@@ -120,26 +150,81 @@ def apply(connection: psycopg.Connection[Any], options: Options, show: Show) -> 
         options: what to repair.
         show: told how many violations of how many are done.
     """
-    return _run(connection, options, show)
-
-
-def _run(connection: psycopg.Connection[Any], options: Options, show: Show) -> Result:
     settings = {"missing_participant": options.missing_participant}
     run = int(_value(connection, "select integrity.start_repair(%s, %s)", options.reason, Jsonb(settings)))
+    batch = "select integrity.repair_batch(%s, %s)"
     done = planned = 0
     with _interrupts() as interrupted:
-        while found := _plan(connection, run, options, planned):
+        # What is left to plan after a round has appeared in its wake.
+        while not interrupted() and (found := _plan(connection, run, options, planned)):
             planned += found
-            show(done, planned)
-            while not interrupted() and (count := _batch(connection, run, options.batch_size)):
-                done += count
-                show(done, planned)
-            if interrupted():
-                break
-        stopped = interrupted()
+            done = _drive(connection, batch, run, options.batch_size, (done, planned), show, interrupted)
+        return Result(run, _outcomes(connection, run), interrupted())
+
+
+def undo(connection: psycopg.Connection[Any], run: int, reason: str | None, batch_size: int, show: Show) -> Result:
+    """Undo a run quest by quest, committing after each batch; SIGINT lets the running batch finish, then stops.
+
+    Args:
+        connection: in autocommit mode.
+        run: the run to take back.
+        reason: why; kept with the new run.
+        batch_size: quests per transaction.
+        show: told how many quests of how many are done.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    if run not in {known.id for known in runs(connection)}:
+        raise UserError(f"there is no repair run {run}: `quest-integrity repairs` lists the runs")
+    new_run = int(_value(connection, "select integrity.start_undo(%s, %s)", run, reason))
+    planned = int(_value(connection, "select count(*) from integrity.repair_item where run = %s", new_run))
+    batch = "select integrity.undo_batch(%s, %s)"
+    with _interrupts() as interrupted:
+        _drive(connection, batch, new_run, batch_size, (0, planned), show, interrupted)
+        return Result(new_run, _outcomes(connection, new_run), interrupted())
+
+
+def runs(connection: psycopg.Connection[Any]) -> list[Run]:
+    """Return the repairs and undos of this database, oldest first."""
+    with connection.cursor(row_factory=class_row(Run)) as cursor:
+        return cursor.execute(RUNS).fetchall()
+
+
+def changes(connection: psycopg.Connection[Any], run: int) -> list[Change]:
+    """Return every row a run changed, in order."""
+    with connection.cursor(row_factory=class_row(Change)) as cursor:
+        return cursor.execute(CHANGES, [run]).fetchall()
+
+
+def _outcomes(connection: psycopg.Connection[Any], run: int) -> tuple[Outcome, ...]:
     with connection.cursor(row_factory=class_row(Outcome)) as cursor:
-        outcomes = tuple(cursor.execute(OUTCOMES, [run]))
-    return Result(run, outcomes, stopped)
+        return tuple(cursor.execute(OUTCOMES, [run]))
+
+
+def _drive(
+    connection: psycopg.Connection[Any],
+    batch: str,
+    run: int,
+    size: int,
+    progress: tuple[int, int],
+    show: Show,
+    interrupted: Callable[[], bool],
+) -> int:
+    """Call a batch function until it has nothing left to do; return how many items are done."""
+    done, planned = progress
+    show(done, planned)
+    # Inside a preview's transaction a deadlock ends the whole; between batches it costs one of them.
+    retrying = Retrying(
+        retry=retry_if_exception_type((psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)),
+        wait=wait_random(0, 0.2),
+        stop=stop_after_attempt(1 if connection.info.transaction_status else BATCH_ATTEMPTS),
+        reraise=True,
+    )
+    while not interrupted() and (count := int(retrying(_value, connection, batch, run, size))):
+        done += count
+        show(done, planned)
+    return done
 
 
 def _plan(connection: psycopg.Connection[Any], run: int, options: Options, planned: int) -> int:
@@ -148,22 +233,6 @@ def _plan(connection: psycopg.Connection[Any], run: int, options: Options, plann
     scope = options.scope
     plan = "select integrity.plan_repair(%s, %s, %s, %s, %s)"
     return int(_value(connection, plan, run, scope.rules, scope.user, scope.quest, left))
-
-
-def _batch(connection: psycopg.Connection[Any], run: int, size: int) -> int:
-    # Inside a preview's transaction a deadlock ends the whole; between batches it costs one of them.
-    retrying = Retrying(
-        retry=retry_if_exception_type((psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)),
-        wait=wait_random(0, 0.2),
-        stop=stop_after_attempt(1 if connection.info.transaction_status else BATCH_ATTEMPTS),
-        reraise=True,
-    )
-    return int(retrying(_value, connection, "select integrity.repair_batch(%s, %s)", run, size))
-
-
-def _changes(connection: psycopg.Connection[Any], run: int) -> Iterator[Change]:
-    with connection.cursor(row_factory=class_row(Change)) as cursor:
-        yield from cursor.execute(CHANGES, [run])
 
 
 def _value(connection: psycopg.Connection[Any], query: str, *parameters: object) -> Any:

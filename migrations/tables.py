@@ -332,11 +332,15 @@ repair_item = Table(
     Column("key", Text, nullable=False),
     Column("quest_id", BigInteger, nullable=False),
     Column("outcome", Text),
+    Column("detail", Text),
     PrimaryKeyConstraint("run", "number", name="repair_item_pkey"),
     ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_item_run_fk"),
-    CheckConstraint("outcome in ('repaired', 'gone', 'refused')", name="repair_item_outcome_known"),
+    CheckConstraint(
+        "outcome in ('repaired', 'gone', 'refused', 'undone', 'partly undone', 'changed since')",
+        name="repair_item_outcome_known",
+    ),
     schema="integrity",
-    comment="The violations a repair set out to repair, and what became of each; outcome NULL is still to do.",
+    comment="What a run set out to do, a violation to repair or a quest to undo, and what became of it; NULL is to do.",
 )
 
 repair_change = Table(
@@ -345,11 +349,13 @@ repair_change = Table(
     Column("run", BigInteger, nullable=False),
     Column("number", BigInteger, Identity(always=True), nullable=False),
     Column("rule", Text),
+    Column("quest_id", BigInteger, nullable=False),
     Column("relation", Text, nullable=False),
     Column("row_key", JSONB, nullable=False),
     Column("before", JSONB),
     Column("after", JSONB),
     PrimaryKeyConstraint("run", "number", name="repair_change_pkey"),
+    Index("repair_change_run_quest_id_idx", "run", "quest_id"),
     ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_change_run_fk"),
     schema="integrity",
     comment="Every row a repair or undo changed, whole, before and after.",

@@ -28,7 +28,12 @@ OBJECTS = (
     "views/repair_order",
     "functions/start_repair",
     "functions/plan_repair",
+    "functions/record_changes",
     "functions/repair_batch",
+    "functions/restore_row",
+    "functions/start_undo",
+    "functions/undo_quest",
+    "functions/undo_batch",
 )
 
 
@@ -63,17 +68,22 @@ def upgrade() -> None:
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("quest_id", sa.BigInteger, nullable=False),
         sa.Column("outcome", sa.Text),
+        sa.Column("detail", sa.Text),
         sa.PrimaryKeyConstraint("run", "number", name="repair_item_pkey"),
         sa.ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_item_run_fk"),
-        sa.CheckConstraint("outcome in ('repaired', 'gone', 'refused')", name="repair_item_outcome_known"),
+        sa.CheckConstraint(
+            "outcome in ('repaired', 'gone', 'refused', 'undone', 'partly undone', 'changed since')",
+            name="repair_item_outcome_known",
+        ),
         schema="integrity",
-        comment="The violations a repair set out to repair, and what became of each; outcome NULL is still to do.",
+        comment="What a run set out to do, a violation to repair or a quest to undo, and what became of it; NULL is to do.",
     )
     op.create_table(
         "repair_change",
         sa.Column("run", sa.BigInteger, nullable=False),
         sa.Column("number", sa.BigInteger, sa.Identity(always=True), nullable=False),
         sa.Column("rule", sa.Text),
+        sa.Column("quest_id", sa.BigInteger, nullable=False),
         sa.Column("relation", sa.Text, nullable=False),
         sa.Column("row_key", JSONB, nullable=False),
         sa.Column("before", JSONB),
@@ -83,6 +93,7 @@ def upgrade() -> None:
         schema="integrity",
         comment="Every row a repair or undo changed, whole, before and after.",
     )
+    op.create_index("repair_change_run_quest_id_idx", "repair_change", ["run", "quest_id"], schema="integrity")
     install_all(OBJECTS)
 
 

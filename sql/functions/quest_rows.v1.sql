@@ -1,5 +1,6 @@
 create or replace function integrity.quest_rows(quests bigint[])
 returns table (
+  quest_id bigint,
   relation text,
   row_key jsonb,
   content jsonb
@@ -11,10 +12,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   reference record;
+  app_schema text;
 begin
+  select installation.app_schema
+  into strict app_schema
+  from integrity.installation as installation;
+
   return query
   select
-    'applications_application',
+    application.quest_id,
+    format('%I.applications_application', app_schema),
     jsonb_build_object('id', application.id),
     to_jsonb(application)
   from public.applications_application as application
@@ -22,7 +29,8 @@ begin
 
   return query
   select
-    'quests_questparticipant',
+    participant.quest_id,
+    format('%I.quests_questparticipant', app_schema),
     jsonb_build_object('id', participant.id),
     to_jsonb(participant)
   from public.quests_questparticipant as participant
@@ -30,19 +38,25 @@ begin
 
   return query
   select
-    'quests_quest',
+    quest.id,
+    format('%I.quests_quest', app_schema),
     jsonb_build_object('id', quest.id),
     to_jsonb(quest)
   from public.quests_quest as quest
   where quest.id = any(quests);
 
-  for reference in select * from integrity.participant_reference loop
+  for reference in
+    select
+      known.relation,
+      known.attribute,
+      known.row_key
+    from integrity.participant_reference as known
+  loop
     return query execute format(
-      'select %L, %s, to_jsonb(referrer)
+      'select participant.quest_id, %L, %s, to_jsonb(referrer)
       from %s as referrer
-      where referrer.%I in (
-        select participant.id from public.quests_questparticipant as participant where participant.quest_id = any($1)
-      )',
+      inner join public.quests_questparticipant as participant on participant.id = referrer.%I
+      where participant.quest_id = any($1)',
       reference.relation,
       reference.row_key,
       reference.relation,

@@ -13,6 +13,7 @@ declare
   quests bigint[];
   live text[];
   rows_before jsonb;
+  refused_by text;
 begin
   select
     run.options,
@@ -64,7 +65,9 @@ begin
     'select coalesce(array_agg(violation.key), array[]::text[])
     from integrity.%I as violation
     where violation.quest_id = any($1)
-    and violation.key in (select item.key from integrity.repair_item as item where item.run = $2 and item.number = any($3))',
+    and violation.key in (
+      select item.key from integrity.repair_item as item where item.run = $2 and item.number = any($3)
+    )',
     batch_rule
   )
   into live
@@ -74,26 +77,23 @@ begin
   into rows_before
   from integrity.quest_rows(quests) as quest_row;
 
-  execute format('select integrity.%I($1, $2, $3)', 'repair_' || batch_rule)
-  using quests, live, run_options;
+  begin
+    execute format('select integrity.%I($1, $2, $3)', 'repair_' || batch_rule)
+    using quests, live, run_options;
 
-  insert into integrity.repair_change (run, rule, relation, row_key, before, after)
-  select
-    of_run,
-    batch_rule,
-    coalesce(old_row.relation, new_row.relation),
-    coalesce(old_row.row_key, new_row.row_key),
-    old_row.content,
-    new_row.content
-  from jsonb_to_recordset(rows_before) as old_row (relation text, row_key jsonb, content jsonb)
-  full join integrity.quest_rows(quests) as new_row
-    on
-      old_row.relation = new_row.relation
-      and old_row.row_key = new_row.row_key
-  where old_row.content is distinct from new_row.content
-  order by
-    coalesce(old_row.relation, new_row.relation),
-    coalesce(old_row.row_key, new_row.row_key);
+    -- The law speaks here and not at COMMIT, where it would take the whole batch with it.
+    set constraints all immediate;
+    set constraints all deferred;
+  exception
+    when integrity_constraint_violation then
+      get stacked diagnostics refused_by = constraint_name;
+  end;
+
+  if refused_by is not null and cardinality(numbers) > 1 then
+    return integrity.repair_batch(of_run, 1);
+  end if;
+
+  perform integrity.record_changes(of_run, batch_rule, quests, rows_before);
 
   execute format(
     'update integrity.repair_item as item
@@ -103,17 +103,18 @@ begin
         select from integrity.%I as violation where violation.quest_id = any($4) and violation.key = item.key
       ) then ''refused''
       else ''repaired''
-    end
+    end,
+    detail = $5
     where item.run = $1 and item.number = any($2)',
     batch_rule
   )
-  using of_run, numbers, live, quests;
+  using of_run, numbers, live, quests, refused_by;
 
   return cardinality(numbers);
 end
 $$;
 
 comment on function integrity.repair_batch(bigint, integer) is
-'Repairs the next violations of a run, all of one rule, under the locks of their quests, and records every row changed. Returns how many violations it handled; 0 when the run is finished. Commit after each call.';
+'Repairs the next violations of a run, all of one rule, under the locks of their quests, and records every row changed. A violation whose repair the law refuses is left, with the constraint''s name. Returns how many violations it handled; 0 when the run is finished. Commit after each call.';
 
 revoke all on function integrity.repair_batch(bigint, integer) from public;
