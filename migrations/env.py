@@ -25,6 +25,13 @@ ADVISORY_LOCK = 0x7175657374
 WAIT_FOR_OTHER_UPGRADE_SECONDS = 600
 STATEMENT_TIMEOUT = "15min"
 
+LEFT_IN_SCHEMA = """
+select pg_describe_object(classid, objid, objsubid)
+from pg_depend
+where refclassid = 'pg_namespace'::regclass and refobjid = to_regnamespace('integrity') and deptype = 'n'
+order by 1
+"""
+
 
 def include_name(name: str | None, kind: NameFilterType, parents: NameFilterParentNames) -> bool:
     """Look at the default (the app's) schema and at ours, and only at tables the metadata knows."""
@@ -138,7 +145,10 @@ def _leave_no_trace_at_base(connection: Connection) -> None:
             return
         connection.execute(text(f"drop table {version_table}"))
     if connection.scalar(text("select to_regnamespace('integrity')")) is not None:
-        connection.execute(text("drop schema integrity"))
+        if left := connection.scalars(text(LEFT_IN_SCHEMA)).all():
+            print(f"warning: schema integrity stays, it holds what is not ours: {', '.join(left)}", file=sys.stderr)
+        else:
+            connection.execute(text("drop schema integrity"))
     connection.commit()
 
 

@@ -91,6 +91,23 @@ RULES = (
     ),
 )
 
+# Rules that were added with add_rule(), the latest first: one may read another.
+DROP_ADDED_RULES = f"""
+do $$
+declare
+  added text;
+begin
+  for added in
+    select rule
+    from integrity.rule
+    where rule <> all(array[{", ".join(f"'{name}'" for name, *_ in RULES)}])
+    order by position desc
+  loop
+    execute format('drop view if exists integrity.%I', added);
+  end loop;
+end
+$$"""
+
 
 def upgrade() -> None:
     """Install the rules."""
@@ -121,5 +138,6 @@ def downgrade() -> None:
     remove("views/violation_summary", 1)
     execute("drop view if exists integrity.violations")
     remove_all(FUNCTIONS)
+    execute(DROP_ADDED_RULES)
     remove_all(tuple(f"views/{name}" for name, *_ in RULES))
     op.drop_table("rule", schema="integrity")
