@@ -1,0 +1,81 @@
+"""duplicate_approval: a user has one approved application per quest."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support import factory, plant
+from tests.support.proof import assert_planted, attach, places, repair, rows
+
+RULE = "duplicate_approval"
+
+
+def _statuses(connection: psycopg.Connection[Any], quest_id: int) -> list[str]:
+    found = connection.execute(
+        "select status from applications_application where quest_id = %s order by id", [quest_id]
+    )
+    return [status for (status,) in found]
+
+
+def test_clean(rules: psycopg.Connection[Any]) -> None:
+    plant.sound_rows(rules)
+    assert rows(rules, RULE) == []
+
+
+@pytest.mark.parametrize("status", ["pending", "rejected", "kicked"])
+def test_earlier_application_that_ended_is_no_duplicate(status: str, rules: psycopg.Connection[Any]) -> None:
+    """A re-application is a new row."""
+    quest_id, user_id = factory.quest(rules), factory.user(rules)
+    factory.application(rules, quest_id, user_id, status=status)
+    factory.application(rules, quest_id, user_id, status="approved")
+    assert rows(rules, RULE) == []
+
+
+def test_one_user_on_two_quests_and_two_users_on_one(rules: psycopg.Connection[Any]) -> None:
+    one, two = factory.quest(rules), factory.quest(rules)
+    ann, ben = factory.user(rules), factory.user(rules)
+    for quest_id, user_id in ((one, ann), (two, ann), (one, ben)):
+        factory.application(rules, quest_id, user_id, status="approved")
+    assert rows(rules, RULE) == []
+
+
+def test_violation(rules: psycopg.Connection[Any]) -> None:
+    planted = plant.duplicate_approval(rules)
+    assert_planted(rules, planted)
+    (row,) = rows(rules, RULE)
+    ids = rules.execute(
+        "select id from applications_application where quest_id = %s order by id", [planted.quest_id]
+    ).fetchall()
+    assert row["found"] == {"approved": 2, "ids": [each for (each,) in ids]}
+    assert row["repair"] == "reject_duplicates"
+
+
+def test_repair_keeps_the_earliest(unattached: psycopg.Connection[Any]) -> None:
+    planted = plant.duplicate_approval(unattached)
+    attach(unattached)
+
+    outcomes = repair(unattached)
+
+    assert list(outcomes.values()) == ["repaired"]
+    assert places(unattached) == set()
+    assert _statuses(unattached, planted.quest_id) == ["approved", "rejected"]
+
+
+def test_repair_keeps_the_one_that_the_participant_came_from(unattached: psycopg.Connection[Any]) -> None:
+    planted = plant.duplicate_approval(unattached)
+    unattached.execute(
+        "update quests_questparticipant set application_id ="
+        " (select max(id) from applications_application where quest_id = %(quest)s) where quest_id = %(quest)s",
+        {"quest": planted.quest_id},
+    )
+    attach(unattached)
+
+    repair(unattached)
+
+    assert places(unattached) == set()
+    assert _statuses(unattached, planted.quest_id) == ["rejected", "approved"]
+    participants = unattached.execute(
+        "select status from quests_questparticipant where quest_id = %s", [planted.quest_id]
+    )
+    assert participants.fetchall() == [("joined",)]
