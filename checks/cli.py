@@ -1,11 +1,14 @@
 """The entry point: every command, and what happens when one cannot run."""
 
+import os
+import sys
+
 from checks import render
-from checks.commands import EXIT_COULD_NOT_RUN, app, audit, migration, repairs, server
+from checks.commands import EXIT_COULD_NOT_RUN, app, audit, migration, repairs, rules, server
 from checks.errors import UserError
 from checks.target import user_errors
 
-__all__ = ["app", "audit", "main", "migration", "repairs", "server"]
+__all__ = ["app", "audit", "main", "migration", "repairs", "rules", "server"]
 
 
 def main() -> None:
@@ -15,4 +18,10 @@ def main() -> None:
             app()
     except UserError as error:
         render.say(f"error: {error}")
-        raise SystemExit(EXIT_COULD_NOT_RUN) from None
+    except BrokenPipeError:
+        # Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        render.say("error: standard output was closed before everything was written")
+    else:
+        return
+    raise SystemExit(EXIT_COULD_NOT_RUN)

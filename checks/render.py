@@ -1,8 +1,7 @@
 """What people see: tables in a terminal, plain aligned columns when piped."""
 
-import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 from rich import box
 from rich.columns import Columns
@@ -12,16 +11,17 @@ from rich.text import Text
 
 from checks.law import Unenforced
 from checks.repair import Change, Outcome, Run
+from checks.rules import Rule
 from checks.violations import Report, Violation
 
 PLAIN_WIDTH = 1000
 STYLES = {"error": "bold red", "warning": "yellow"}
 
 
-def console() -> Console:
-    """Return the console of standard output; wide when piped, so that no value is cut."""
-    terminal = Console()
-    return terminal if terminal.is_terminal else Console(width=PLAIN_WIDTH, soft_wrap=True)
+def console(out: TextIO | None = None) -> Console:
+    """Return the console of standard output or a file; wide when it is no terminal, so that no value is cut."""
+    terminal = Console(file=out)
+    return terminal if terminal.is_terminal else Console(file=out, width=PLAIN_WIDTH, soft_wrap=True)
 
 
 def say(message: str) -> None:
@@ -133,10 +133,39 @@ def side_by_side(on: Console, *items: RenderableType) -> None:
             on.print(item)
 
 
+def show_rules(rules: Iterable[Rule], report: Report, on: Console) -> None:
+    """Print the rules with their counts and what they mean."""
+    counts = {count.rule: count for count in report.counts}
+    listing = table("rule", "severity", "violations", "category", "repair", "meaning", on=on)
+    for rule in rules:
+        count = counts.get(rule.rule)
+        listing.add_row(
+            rule.rule,
+            count.severity if count else "off",
+            str(count.violations) if count else "",
+            rule.category,
+            rule.repair or "a person decides",
+            rule.meaning,
+        )
+    on.print(listing)
+
+
+def show_rule(rule: Rule, on: Console) -> None:
+    """Print one rule in full."""
+    on.print(Text(rule.rule, "bold"), Text(f"({rule.severity}; {rule.category})"))
+    on.print(rule.meaning, highlight=False)
+    on.print(f"broken by: {rule.broken_by or 'nobody has said yet'}", highlight=False)
+    on.print(f"repair:    {rule.repair_meaning or 'none, a person decides'}", highlight=False)
+    on.print(f"in psql:   select * from integrity.{rule.rule};", highlight=False)
+
+
+def show_history(events: Iterable[tuple[Any, ...]], on: Console) -> None:
+    """Print what the event log says of a quest."""
+    listing = table("at", "kind", "user", "before", "after", "actor", "application_name", on=on)
+    for event in events:
+        listing.add_row(*map(_shown, event))
+    on.print(listing)
+
+
 def _shown(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def flush() -> None:
-    """Push out what was printed, so that a closed pipe is noticed while it can be reported."""
-    sys.stdout.flush()

@@ -1,46 +1,84 @@
 """Read the violation views: what is wrong, how much of it, whom it concerns."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
+import sqlalchemy
+from psycopg import sql
 from psycopg.rows import class_row
 
+from checks import migrate
 from checks.errors import UserError
 
 FETCH_ROWS = 2000
 
+# Severities may be overridden by the project that runs the audit; off leaves a rule out.
+CHOSEN = """
+with chosen as (
+  select
+    rule.rule,
+    coalesce(%(severities)s::jsonb ->> rule.rule, rule.severity) as severity,
+    rule.category,
+    rule.position
+  from integrity.rule as rule
+  where
+    coalesce(%(severities)s::jsonb ->> rule.rule, rule.severity) <> 'off'
+    and (%(rules)s::text[] is null or rule.rule = any(%(rules)s))
+)
+"""
+
 IN_SCOPE = """
   (%(user)s::uuid is null or violation.user_id = %(user)s)
   and (%(quest)s::bigint is null or violation.quest_id = %(quest)s)
-  and (%(rules)s::text[] is null or violation.rule = any(%(rules)s))
 """
 
 COUNTS = f"""
+{CHOSEN}
 select
-  rule.rule,
-  rule.severity,
-  rule.category,
+  chosen.rule,
+  chosen.severity,
+  chosen.category,
   count(violation.key) as violations,
   count(distinct violation.quest_id) as quests,
   count(distinct violation.user_id) as users
-from integrity.rule as rule
+from chosen
 left join integrity.violations as violation
-  on rule.rule = violation.rule and {IN_SCOPE}
-where %(rules)s::text[] is null or rule.rule = any(%(rules)s)
-group by rule.rule
-order by rule.position
+  on chosen.rule = violation.rule and {IN_SCOPE}
+group by
+  chosen.rule,
+  chosen.severity,
+  chosen.category,
+  chosen.position
+order by chosen.position
 """
 
 VIOLATIONS = f"""
-select violation.*
+{CHOSEN}
+select
+  violation.rule,
+  chosen.severity,
+  violation.quest_id,
+  violation.user_id,
+  violation.application_id,
+  violation.participant_id,
+  violation.message,
+  violation.expected,
+  violation.found,
+  violation.repair,
+  violation.key
 from integrity.violations as violation
-inner join integrity.rule as rule on violation.rule = rule.rule
+inner join chosen on violation.rule = chosen.rule
 where {IN_SCOPE}
-order by rule.position, violation.quest_id, violation.key
+order by
+  chosen.position,
+  violation.quest_id,
+  violation.key
 """
 
 TOTALS = """
@@ -66,6 +104,11 @@ class Scope(NamedTuple):
     user: UUID | None = None
     quest: int | None = None
     rules: list[str] | None = None
+    severities: Mapping[str, str] = MappingProxyType({})
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the scope as query parameters."""
+        return self._asdict() | {"severities": json.dumps(dict(self.severities))}
 
 
 EVERYTHING = Scope()
@@ -126,6 +169,10 @@ class Report:
         """Whether no rule of severity error is violated."""
         return self.violations("error") == 0
 
+    def passes(self, fail_on: str) -> bool:
+        """Whether there is nothing of the severity that makes an audit fail: error, warning (either) or never."""
+        return fail_on == "never" or (self.clean and (fail_on == "error" or self.violations("warning") == 0))
+
 
 @contextmanager
 def one_snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
@@ -147,9 +194,7 @@ def find_user(connection: psycopg.Connection[Any], username: str) -> UUID:
     Raises:
         UserError: there is no such user.
     """
-    query = psycopg.sql.SQL("select id from {}.users_user where username = %s").format(
-        psycopg.sql.Identifier(app_schema(connection))
-    )
+    query = sql.SQL("select id from {}.users_user where username = %s").format(sql.Identifier(app_schema(connection)))
     row = connection.execute(query, [username]).fetchone()
     if row is None:
         raise UserError(f"there is no user {username!r}: give the username as the app shows it")
@@ -162,9 +207,7 @@ def require_quest(connection: psycopg.Connection[Any], quest: int) -> int:
     Raises:
         UserError: there is no such quest.
     """
-    query = psycopg.sql.SQL("select id from {}.quests_quest where id = %s").format(
-        psycopg.sql.Identifier(app_schema(connection))
-    )
+    query = sql.SQL("select id from {}.quests_quest where id = %s").format(sql.Identifier(app_schema(connection)))
     if connection.execute(query, [quest]).fetchone() is None:
         raise UserError(f"there is no quest {quest}: give the id of an existing quest")
     return quest
@@ -186,10 +229,10 @@ def require_rules(connection: psycopg.Connection[Any], rules: Sequence[str]) -> 
 def report(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Report:
     """Count the violations in scope, by rule, zero counts included."""
     with connection.cursor(row_factory=class_row(RuleCount)) as cursor:
-        counts = tuple(cursor.execute(COUNTS, scope._asdict()))
+        counts = tuple(cursor.execute(COUNTS, scope.parameters()))
     with connection.cursor(row_factory=class_row(Totals)) as cursor:
-        totals = psycopg.sql.SQL(TOTALS).format(schema=psycopg.sql.Identifier(app_schema(connection)))
-        found = cursor.execute(totals, scope._asdict()).fetchone()
+        totals = sql.SQL(TOTALS).format(schema=sql.Identifier(app_schema(connection)))
+        found = cursor.execute(totals, scope.parameters()).fetchone()
     if found is None:
         raise TypeError("a query of counts returned no row")
     return Report(counts, found)
@@ -199,4 +242,41 @@ def read(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Iter
     """Yield the violations in scope, in bounded memory; needs an open transaction, see `one_snapshot`."""
     with connection.cursor("violations", row_factory=class_row(Violation)) as cursor:
         cursor.itersize = FETCH_ROWS
-        yield from cursor.execute(VIOLATIONS, scope._asdict())
+        yield from cursor.execute(VIOLATIONS, scope.parameters())
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The outcome of `audit`: the counts and every violation."""
+
+    report: Report
+    violations: tuple[Violation, ...]
+
+
+def audit(
+    database: psycopg.Connection[Any] | sqlalchemy.Engine | sqlalchemy.Connection, scope: Scope = EVERYTHING
+) -> Audit:
+    """Audit a database that the caller is connected to, inside the caller's transaction if there is one.
+
+    Args:
+        database: a psycopg connection, or an SQLAlchemy engine or connection on psycopg 3. Nothing of the caller's is
+            committed or rolled back; an idle connection is left idle.
+        scope: what to look at.
+
+    Returns:
+        The counts by rule and the violations, all of them in memory.
+
+    Raises:
+        UserError: the schema is not migrated, or by another version.
+    """
+    if isinstance(database, sqlalchemy.Engine):
+        with database.connect() as connection:
+            return audit(connection, scope)
+    if isinstance(database, sqlalchemy.Connection):
+        driver = database.connection.driver_connection
+        if not isinstance(driver, psycopg.Connection):
+            raise UserError(f"the SQLAlchemy connection runs on {type(driver).__module__}; expected psycopg 3")
+        return audit(driver, scope)
+    with database.transaction():
+        migrate.require_current(database)
+        return Audit(report(database, scope), tuple(read(database, scope)))

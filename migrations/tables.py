@@ -241,6 +241,7 @@ rule = Table(
     Column("severity", Text, nullable=False),
     Column("category", Text, nullable=False),
     Column("meaning", Text, nullable=False),
+    Column("broken_by", Text, nullable=False, server_default=text("''")),
     Column("position", Integer, Identity(always=True), nullable=False),
     PrimaryKeyConstraint("rule", name="rule_pkey"),
     CheckConstraint("severity in ('error', 'warning')", name="rule_severity_known"),
@@ -340,7 +341,7 @@ repair_item = Table(
         name="repair_item_outcome_known",
     ),
     schema="integrity",
-    comment="What a run set out to do, a violation to repair or a quest to undo, and what became of it; NULL is to do.",
+    comment="The violations to repair or quests to undo of a run, and what became of each; NULL is to do.",
 )
 
 repair_change = Table(

@@ -1,13 +1,17 @@
 """The commands, a module per subject; here what they share: the app, the database they work on, exit codes."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TextIO
 
 import psycopg
 import typer
 
 from checks import migrate, render
+from checks.errors import UserError
 from checks.target import Target, resolve
 
 EXIT_VIOLATIONS = 1
@@ -48,3 +52,25 @@ def connected(context: typer.Context, migrated: bool = True) -> Iterator[psycopg
         if migrated:
             migrate.require_current(connection)
         yield connection
+
+
+@contextmanager
+def writing(path: Path | None) -> Iterator[TextIO]:
+    """Yield standard output, or a file that appears under its name only when it is whole.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if path is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as out:
+            yield out
+        unfinished.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; name a file in a folder you may write to") from error
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,13 +1,17 @@
 """quest-integrity audit and validate."""
 
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import psycopg
 import typer
+from rich.console import Console
 
-from checks import law, render, repair, violations
-from checks.commands import EXIT_VIOLATIONS, app, connected
+from checks import formats, law, render, repair, settings, violations
+from checks.commands import EXIT_VIOLATIONS, app, connected, writing
 from checks.ddl import LockPolicy
 from checks.errors import UserError
 from checks.progress import Progress
@@ -30,90 +34,105 @@ def audit(
     limit: Annotated[int | None, typer.Option(min=1, help="Repair at most so many violations.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Violations per transaction.")] = 500,
     reason: Annotated[str | None, typer.Option(help="Why; kept with the repair run.")] = None,
+    form: Annotated[
+        Literal["table", "json", "ndjson", "csv", "junit", "github"],
+        typer.Option("--format", help="What to print; every format but table lists every violation."),
+    ] = "table",
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")] = None,
+    fail_on: Annotated[
+        Literal["error", "warning", "never"], typer.Option(help="The severity from which the exit code is 1.")
+    ] = "error",
 ) -> None:
     """Look for violations of the rules, and repair them with --fix-issues.
 
-    Exit code 0: no violation of severity error; 1: there are some left; 2: could not run.
+    Exit code 0: clean; 1: violations left, see --fail-on; 2: could not run.
 
     Example: quest-integrity audit --fix-issues --dry-run
     """
     if dry_run and not fix_issues:
         raise UserError("--dry-run shows what a repair would do: use it together with --fix-issues")
-    with connected(context) as connection:
+    with connected(context) as connection, writing(output) as out:
         scope = violations.Scope(
             violations.find_user(connection, user) if user is not None else None,
             violations.require_quest(connection, quest) if quest is not None else None,
             violations.require_rules(connection, rule or []),
+            settings.severities(Path.cwd()),
         )
-        report = _audit(connection, scope, detailed)
+        violations.require_rules(connection, list(scope.severities))
+        repaired = None
         if fix_issues:
-            chosen = repair.Options(scope, missing_participant, batch_size, limit, reason)
-            report = _repair(connection, chosen, report, dry_run, yes)
-        else:
-            _advise(report)
-    raise typer.Exit(0 if report.clean else EXIT_VIOLATIONS)
-
-
-def _audit(connection: psycopg.Connection[Any], scope: violations.Scope, detailed: bool) -> violations.Report:
-    out = render.console()
-    with violations.one_snapshot(connection):
-        report = violations.report(connection, scope)
-        render.show_report(report, out)
-        if detailed:
-            render.show_violations(violations.read(connection, scope), out)
-    return report
-
-
-def _advise(report: violations.Report) -> None:
-    if report.clean:
-        render.say(f"clean: no violation of severity error ({report.violations('warning')} warnings)")
-    else:
-        render.say(
-            f"{report.violations('error')} violations of severity error; see each with --detailed, "
-            "preview a repair with --fix-issues --dry-run"
-        )
+            options = repair.Options(scope, missing_participant, batch_size, limit, reason)
+            repaired = _repair(connection, options, dry_run=dry_run, yes=yes)
+        with violations.one_snapshot(connection):
+            report = violations.report(connection, scope)
+            found = violations.read(connection, scope)
+            if form == "table":
+                _show(report, found if detailed else (), repaired, render.console(out))
+            else:
+                database = str(connection.info.dbname)
+                result, changes = repaired or (None, [])
+                document = formats.Document(database, scope, report, found, fail_on, result, dry_run, tuple(changes))
+                formats.write(form, document, out)
+    _advise(report, repaired[0] if repaired else None, dry_run)
+    raise typer.Exit(0 if report.passes(fail_on) else EXIT_VIOLATIONS)
 
 
 def _repair(
-    connection: psycopg.Connection[Any],
-    options: repair.Options,
-    before: violations.Report,
-    dry_run: bool,
-    yes: bool,
-) -> violations.Report:
-    out = render.console()
-    if not dry_run and not yes and before.violations("error") and not _confirmed(before):
-        raise UserError("nothing was repaired")
+    connection: psycopg.Connection[Any], options: repair.Options, *, dry_run: bool, yes: bool
+) -> tuple[repair.Result, list[repair.Change]]:
+    """Ask if need be, then repair, or preview it; a rule whose severity is off is left alone."""
+    before = violations.report(connection, options.scope)
+    chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
+    if not dry_run and not yes:
+        _confirm(before.violations("error"))
     with Progress() as progress:
 
         def show(done: int, planned: int) -> None:
             progress.at("repair", done, planned)
 
         if dry_run:
-            result, changes = repair.preview(connection, options, show)
-            render.show_changes(changes, out)
-        else:
-            result = repair.apply(connection, options, show)
-    render.show_outcomes(result.outcomes, out)
-    if dry_run:
-        render.say("dry run: rolled back, nothing was changed")
-        return before
-    if result.interrupted:
-        render.say(f"interrupted after a whole batch of repair run {result.run}; run it again for the rest")
-    after = _audit(connection, options.scope, detailed=False)
-    render.say(
-        f"repair run {result.run}: {before.violations('error')} violations of severity error before, "
-        f"{after.violations('error')} remain"
-    )
-    if after.clean:
-        render.say("next: `quest-integrity validate` enforces the law on old rows as well")
-    return after
+            return repair.preview(connection, chosen, show)
+        result = repair.apply(connection, chosen, show)
+    return result, repair.changes(connection, result.run)
 
 
-def _confirmed(report: violations.Report) -> bool:
+def _confirm(errors: int) -> None:
     if not sys.stdin.isatty():
         raise UserError("--fix-issues changes rows and nobody can be asked here: add --yes, or preview with --dry-run")
-    return typer.confirm(f"Repair {report.violations('error')} violations?", err=True)
+    if not typer.confirm(f"Repair {errors} violations of severity error?", err=True):
+        raise UserError("nothing was repaired")
+
+
+def _show(
+    report: violations.Report,
+    found: Iterable[violations.Violation],
+    repaired: tuple[repair.Result, list[repair.Change]] | None,
+    on: Console,
+) -> None:
+    if repaired:
+        result, changes = repaired
+        render.show_changes(changes, on)
+        render.show_outcomes(result.outcomes, on)
+    render.show_report(report, on)
+    render.show_violations(found, on)
+
+
+def _advise(report: violations.Report, repaired: repair.Result | None, dry_run: bool) -> None:
+    """Say what was done and what to do next."""
+    if dry_run:
+        render.say("dry run: rolled back, nothing was changed; the violations above are still there")
+        return
+    if repaired:
+        render.say(f"repair run {repaired.run}; `quest-integrity undo {repaired.run}` takes it back")
+        if repaired.interrupted:
+            render.say("interrupted after a whole batch: run it again for the rest")
+    errors, warnings = report.violations("error"), report.violations("warning")
+    if errors:
+        render.say(f"{errors} violations of severity error; preview a repair with --fix-issues --dry-run")
+    else:
+        render.say(f"clean: no violation of severity error ({warnings} warnings)")
+    if repaired and not errors:
+        render.say("next: `quest-integrity validate` enforces the law on old rows as well")
 
 
 @app.command()

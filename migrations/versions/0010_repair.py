@@ -76,7 +76,7 @@ def upgrade() -> None:
             name="repair_item_outcome_known",
         ),
         schema="integrity",
-        comment="What a run set out to do, a violation to repair or a quest to undo, and what became of it; NULL is to do.",
+        comment="The violations to repair or quests to undo of a run, and what became of each; NULL is to do.",
     )
     op.create_table(
         "repair_change",

@@ -1,0 +1,46 @@
+"""quest-integrity rules and explain."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from checks import render, settings, violations
+from checks import rules as reading
+from checks.commands import app, connected
+
+
+@app.command()
+def rules(context: typer.Context) -> None:
+    """List the rules: severity, category, repair, and how often each is violated.
+
+    Example: quest-integrity rules
+    """
+    with connected(context) as connection:
+        scope = violations.Scope(severities=settings.severities(Path.cwd()))
+        render.show_rules(reading.read(connection), violations.report(connection, scope), render.console())
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    subject: Annotated[str, typer.Argument(metavar="RULE|KEY", help="A rule, or the key of one violation.")],
+) -> None:
+    """Say what a rule means, or for one violation: its rows, their history, and the psql statements that repair it.
+
+    Example: quest-integrity explain approved_without_participant
+    """
+    out = render.console()
+    with connected(context) as connection:
+        rule = reading.find(connection, subject)
+        if rule is not None:
+            render.show_rule(rule, out)
+            return
+        found = reading.violation(connection, subject)
+        render.show_violations([found], out)
+        for relation, content in reading.rows(connection, found.quest_id):
+            shown = {name: value for name, value in content.items() if value is not None}
+            out.print(f"{relation}: {shown}", highlight=False, markup=False)
+        render.show_history(reading.history(connection, found.quest_id), out)
+        statements = reading.repair_statements(connection, found)
+        out.print(statements or "no repair: a person decides", highlight=False, markup=False)

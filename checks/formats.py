@@ -1,0 +1,150 @@
+"""An audit for machines: json, ndjson, csv, junit, github. The schema is docs/audit.schema.json, version 1.
+
+Violations are written as they come from the database, so that memory stays bounded whatever their number.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, TextIO
+from xml.sax.saxutils import XMLGenerator
+from xml.sax.xmlreader import AttributesImpl
+
+from checks import resources
+from checks.repair import Change, Result
+from checks.violations import Report, Scope, Violation
+
+SCHEMA_VERSION = 1
+COLUMNS = [field.name for field in fields(Violation)]
+
+
+@dataclass(frozen=True)
+class Document:
+    """Everything an audit has to say; `repaired` is what a repair or its dry run did."""
+
+    database: str
+    scope: Scope
+    report: Report
+    violations: Iterable[Violation]
+    fail_on: str
+    repaired: Result | None = None
+    dry_run: bool = False
+    changes: tuple[Change, ...] = ()
+
+
+def write(name: str, document: Document, out: TextIO) -> None:
+    """Write the document in a format of `FORMATS`."""
+    FORMATS[name](document, out)
+
+
+def _header(document: Document) -> dict[str, Any]:
+    scope = document.scope
+    header: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "tool_version": version("quest-integrity"),
+        "database": document.database,
+        "at": datetime.now(UTC).isoformat(),
+        "scope": {"user": scope.user and str(scope.user), "quest": scope.quest, "rules": scope.rules},
+        "fail_on": document.fail_on,
+        "passes": document.report.passes(document.fail_on),
+        "totals": asdict(document.report.totals),
+        "rules": [asdict(count) for count in document.report.counts],
+    }
+    if document.repaired:
+        outcomes = [asdict(outcome) for outcome in document.repaired.outcomes]
+        header["repair"] = {"run": document.repaired.run, "dry_run": document.dry_run, "outcomes": outcomes}
+    return header
+
+
+def _json(document: Document, out: TextIO) -> None:
+    """Write one JSON document, its long lists item by item."""
+    out.write(json.dumps(_header(document), indent=2)[:-2])
+    for name, items in (("changes", document.changes), ("violations", document.violations)):
+        out.write(f',\n  "{name}": [')
+        separator = "\n    "
+        for item in items:
+            out.write(separator + json.dumps(asdict(item), default=str))
+            separator = ",\n    "
+        out.write("]" if separator == "\n    " else "\n  ]")
+    out.write("\n}\n")
+
+
+def _ndjson(document: Document, out: TextIO) -> None:
+    """Write one JSON object a line: the audit, then changes, then violations; `type` says which."""
+    out.write(json.dumps({"type": "audit", **_header(document)}) + "\n")
+    for kind, items in (("change", document.changes), ("violation", document.violations)):
+        for item in items:
+            out.write(json.dumps({"type": kind, **asdict(item)}, default=str) + "\n")
+
+
+def _csv(document: Document, out: TextIO) -> None:
+    """Write the violations, a row each."""
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for violation in document.violations:
+        values = [getattr(violation, column) for column in COLUMNS]
+        rows.writerow([json.dumps(value) if isinstance(value, dict) else value for value in values])
+
+
+def _junit(document: Document, out: TextIO) -> None:
+    """Write a test suite: a case per violation, and one that passes per rule without any.
+
+    A violation that does not make the audit fail is a skipped case.
+    """
+    failing = {"error": {"error"}, "warning": {"error", "warning"}, "never": set()}[document.fail_on]
+    cases = failures = skipped = 0
+    for count in document.report.counts:
+        cases += max(count.violations, 1)
+        failures += count.violations if count.severity in failing else 0
+        skipped += 0 if count.severity in failing else count.violations
+    totals = {"tests": str(cases), "failures": str(failures), "errors": "0", "skipped": str(skipped), "time": "0"}
+    xml = XMLGenerator(out, "utf-8", short_empty_elements=True)
+    xml.startDocument()
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        xml.startElement(name, AttributesImpl(attributes))
+
+    start("testsuites", {"name": "quest-integrity", **{k: v for k, v in totals.items() if k != "skipped"}})
+    start("testsuite", {"name": document.database, **totals})
+    for count in document.report.counts:
+        if not count.violations:
+            start("testcase", {"classname": count.rule, "name": count.rule, "time": "0"})
+            xml.endElement("testcase")
+    for violation in document.violations:
+        start("testcase", {"classname": violation.rule, "name": violation.key, "time": "0"})
+        message = {"message": violation.message}
+        if violation.severity in failing:
+            start("failure", {**message, "type": violation.severity})
+            xml.characters(f"expected {json.dumps(violation.expected)}, found {json.dumps(violation.found)}")
+            xml.endElement("failure")
+        else:
+            start("skipped", message)
+            xml.endElement("skipped")
+        xml.endElement("testcase")
+    xml.endElement("testsuite")
+    xml.endElement("testsuites")
+    xml.endDocument()
+    out.write("\n")
+
+
+def _github(document: Document, out: TextIO) -> None:
+    """Write workflow commands that annotate the SQL file which defines the rule."""
+    for violation in document.violations:
+        source = f"sql/views/{violation.rule}.v1.sql"
+        where = f"file={source},line=1," if (resources.root() / source).is_file() else ""
+        text = f"{violation.message} ({violation.key})"
+        for character, escape in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+            text = text.replace(character, escape)
+        out.write(f"::{violation.severity} {where}title={violation.rule}::{text}\n")
+
+
+FORMATS: dict[str, Callable[[Document, TextIO], None]] = {
+    "json": _json,
+    "ndjson": _ndjson,
+    "csv": _csv,
+    "junit": _junit,
+    "github": _github,
+}
