@@ -89,7 +89,7 @@ def _csv(document: Document, out: TextIO) -> None:
         rows.writerow([json.dumps(value) if isinstance(value, dict) else value for value in values])
 
 
-def _junit(document: Document, out: TextIO) -> None:
+def _junit(document: Document, out: Any) -> None:
     """Write a test suite: a case per violation, and one that passes per rule without any.
 
     A violation that does not make the audit fail is a skipped case.
