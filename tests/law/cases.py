@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
-from tests.support import factory
+from tests.support import factory, plant
 
 _Connection = psycopg.Connection[Any]
 Steps = Callable[[_Connection], Iterator[None]]
@@ -128,17 +128,6 @@ def admitted(connection: _Connection, quest_id: int) -> tuple[UUID, int, int]:
     user_id = factory.user(connection)
     participant_id = joined(connection, quest_id, user_id)
     return user_id, participant_id, approved(connection, quest_id, user_id)
-
-
-def drop_app_participant_key(connection: _Connection) -> None:
-    """Take away the app's own unique key on participants, whatever its name."""
-    for (name,) in connection.execute(
-        "select conname from pg_constraint"
-        " where conrelid = 'quests_questparticipant'::regclass and contype = 'u' and cardinality(conkey) = 2"
-    ).fetchall():
-        connection.execute(
-            sql.SQL("alter table quests_questparticipant drop constraint {}").format(sql.Identifier(name))
-        )
 
 
 # An approved application has an active participant.
@@ -570,7 +559,7 @@ def approval_moved_to_where_one_is(connection: _Connection) -> Iterator[None]:
 
 @breaks(ACTIVE_PARTICIPANT_KEY, "duplicate_participant", healed=False)
 def participant_inserted_twice_without_the_apps_key(connection: _Connection) -> Iterator[None]:
-    drop_app_participant_key(connection)
+    plant.drop_participant_key(connection)
     quest_id, user_id, _ = taken_quest(connection)
     yield
     joined(connection, quest_id, user_id)
