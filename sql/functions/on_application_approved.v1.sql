@@ -25,7 +25,9 @@ begin
     status = 'dropped',
     joined_at,
     id
-  limit 1;
+  limit 1
+  -- Whoever moves a dropped participant away locks no quest: without this lock the row can be gone when it is updated.
+  for no key update;
 
   if participant.id is null or participant.status = 'dropped' then
     -- An older approval that outlived its participant (a row from before the law) ended when that participant did.
