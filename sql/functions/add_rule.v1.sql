@@ -15,7 +15,11 @@ declare
   ];
   found text[];
 begin
-  select array_agg(format('%s %s', attribute.attname, format_type(attribute.atttypid, attribute.atttypmod)) order by attribute.attnum)
+  select
+    array_agg(
+      format('%s %s', attribute.attname, format_type(attribute.atttypid, attribute.atttypmod))
+      order by attribute.attnum
+    )
   into found
   from pg_catalog.pg_attribute as attribute
   where
@@ -29,7 +33,11 @@ begin
         errcode = 'undefined_table',
         schema = 'integrity',
         table = new_rule,
-        detail = format('found: %s; expected: %s', coalesce(array_to_string(found, ', '), 'no such view'), array_to_string(expected, ', ')),
+        detail = format(
+          'found: %s; expected: %s',
+          coalesce(array_to_string(found, ', '), 'no such view'),
+          array_to_string(expected, ', ')
+        ),
         hint = 'Create the view first, with exactly these columns in this order.';
   end if;
 

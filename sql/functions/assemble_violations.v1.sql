@@ -9,7 +9,9 @@ begin
   select
     string_agg(
       format(
-        'select rule, severity, quest_id, user_id, application_id, participant_id, message, expected, found, repair, key from integrity.%I',
+        'select
+          rule, severity, quest_id, user_id, application_id, participant_id, message, expected, found, repair, key
+        from integrity.%I',
         rule.rule
       ),
       ' union all ' order by rule.position

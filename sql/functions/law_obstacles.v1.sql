@@ -21,7 +21,8 @@ begin
   case subject.kind
     when 'unique' then
       execute format(
-        'select count(*) from (select from %1$s where (%2$s) is not null group by %2$s having count(*) > 1) as duplicate',
+        'select count(*)
+        from (select from %1$s where (%2$s) is not null group by %2$s having count(*) > 1) as duplicate',
         subject.relation,
         subject.columns
       )

@@ -12,9 +12,9 @@ as $$
     status = integrity.derived_status(quest.status, derived.assignee),
     assigned_to_id = derived.assignee
   from integrity.assignee_not_participant as violation
-  cross join lateral (
+  inner join lateral (
     select integrity.derived_assignee(violation.quest_id, null) as assignee
-  ) as derived
+  ) as derived on true
   where
     violation.quest_id = any(repair_assignee_not_participant.quests)
     and violation.key = any(repair_assignee_not_participant.keys)

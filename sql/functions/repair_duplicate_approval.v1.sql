@@ -21,14 +21,14 @@ as $$
               and participant.user_id = application.applicant_id
               and participant.application_id = application.id
           ) desc,
-          application.applied_at,
-          application.id
+          application.applied_at asc,
+          application.id asc
       ) as place
     from integrity.duplicate_approval as violation
     inner join public.applications_application as application
       on
-        application.quest_id = violation.quest_id
-        and application.applicant_id = violation.user_id
+        violation.quest_id = application.quest_id
+        and violation.user_id = application.applicant_id
         and application.status = 'approved'
     where
       violation.quest_id = any(repair_duplicate_approval.quests)

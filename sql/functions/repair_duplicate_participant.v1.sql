@@ -24,8 +24,8 @@ begin
     from integrity.duplicate_participant as violation
     inner join public.quests_questparticipant as participant
       on
-        participant.quest_id = violation.quest_id
-        and participant.user_id = violation.user_id
+        violation.quest_id = participant.quest_id
+        and violation.user_id = participant.user_id
     where
       violation.quest_id = any(quests)
       and violation.key = any(keys)
@@ -33,7 +33,12 @@ begin
       violation.key,
       violation.quest_id
   loop
-    for reference in select * from integrity.participant_reference loop
+    for reference in
+      select
+        known.relation,
+        known.attribute
+      from integrity.participant_reference as known
+    loop
       execute format(
         'update %s set %I = $1 where %I = any($2)',
         reference.relation,

@@ -12,11 +12,11 @@ as $$
     status = integrity.derived_status(quest.status, derived.assignee),
     assigned_to_id = derived.assignee
   from integrity.open_quest_with_participant as violation
-  cross join lateral (
+  inner join lateral (
     select integrity.derived_assignee(assigned.id, assigned.assigned_to_id) as assignee
     from public.quests_quest as assigned
     where assigned.id = violation.quest_id
-  ) as derived
+  ) as derived on true
   where
     violation.quest_id = any(repair_open_quest_with_participant.quests)
     and violation.key = any(repair_open_quest_with_participant.keys)

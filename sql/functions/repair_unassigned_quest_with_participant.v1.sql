@@ -12,9 +12,9 @@ as $$
     status = integrity.derived_status(quest.status, derived.assignee),
     assigned_to_id = derived.assignee
   from integrity.unassigned_quest_with_participant as violation
-  cross join lateral (
+  inner join lateral (
     select integrity.derived_assignee(violation.quest_id, null) as assignee
-  ) as derived
+  ) as derived on true
   where
     violation.quest_id = any(repair_unassigned_quest_with_participant.quests)
     and violation.key = any(repair_unassigned_quest_with_participant.keys)

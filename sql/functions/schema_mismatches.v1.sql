@@ -47,7 +47,7 @@ begin
     from (select distinct needed.relation from needed) as wanted
     left join pg_class as class
       on
-        class.relname = wanted.relation
+        wanted.relation = class.relname
         and class.relnamespace = to_regnamespace(quote_ident(schema_mismatches.app_schema))
   ),
 
@@ -63,7 +63,7 @@ begin
     from tables
     inner join pg_attribute as attribute
       on
-        attribute.attrelid = tables.oid
+        tables.oid = attribute.attrelid
         and attribute.attnum > 0
         and not attribute.attisdropped
   )
@@ -91,12 +91,12 @@ begin
   from needed
   inner join tables
     on
-      tables.relation = needed.relation
+      needed.relation = tables.relation
       and tables.relkind = 'r'
   left join attributes
     on
-      attributes.relation = needed.relation
-      and attributes.attname = needed.attribute
+      needed.relation = attributes.relation
+      and needed.attribute = attributes.attname
   where
     attributes.attname is null
     or (case attributes.type when 'character varying' then 'text' else attributes.type end) <> needed.type
@@ -108,8 +108,8 @@ begin
   from needed
   inner join attributes
     on
-      attributes.relation = needed.relation
-      and attributes.attname = needed.attribute
+      needed.relation = attributes.relation
+      and needed.attribute = attributes.attname
   where
     needed.must_be_nullable
     and attributes.attnotnull

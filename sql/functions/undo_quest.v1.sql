@@ -33,12 +33,12 @@ begin
       recorded.row_key,
       recorded.before,
       recorded.after,
-      present.content is not distinct from recorded.after as untouched
+      (present.content is not distinct from recorded.after) as untouched
     from integrity.repair_change as recorded
     left join jsonb_to_recordset(rows_before) as present (relation text, row_key jsonb, content jsonb)
       on
-        present.relation = recorded.relation
-        and present.row_key = recorded.row_key
+        recorded.relation = present.relation
+        and recorded.row_key = present.row_key
     where
       recorded.run = undone_run
       and recorded.quest_id = of_quest
@@ -67,8 +67,8 @@ begin
     from integrity.repair_change as recorded
     left join integrity.quest_rows(array[of_quest]) as present
       on
-        present.relation = recorded.relation
-        and present.row_key = recorded.row_key
+        recorded.relation = present.relation
+        and recorded.row_key = present.row_key
     where
       recorded.run = undone_run
       and recorded.quest_id = of_quest

@@ -17,7 +17,7 @@ with placed as (
   cross join integrity.installation as installation
   left join pg_catalog.pg_class as class
     on
-      class.relname = law.relation
+      law.relation = class.relname
       and class.relnamespace = to_regnamespace(quote_ident(installation.app_schema))
 ),
 
@@ -35,18 +35,18 @@ observed as (
   from placed
   left join pg_catalog.pg_constraint as own
     on
-      own.conrelid = placed.relation_id
-      and own.conname = placed.name
+      placed.relation_id = own.conrelid
+      and placed.name = own.conname
   left join pg_catalog.pg_class as index_class
     on
-      index_class.relname = placed.name
-      and index_class.relnamespace = placed.schema_id
+      placed.name = index_class.relname
+      and placed.schema_id = index_class.relnamespace
   left join pg_catalog.pg_index as own_index
     on index_class.oid = own_index.indexrelid
   left join pg_catalog.pg_constraint as needed
     on
-      needed.conname = placed.requires
-      and needed.connamespace = placed.schema_id
+      placed.requires = needed.conname
+      and placed.schema_id = needed.connamespace
 )
 
 select

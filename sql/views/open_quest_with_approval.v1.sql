@@ -17,7 +17,7 @@ select
   'derive_quest'::text as repair,
   'open_quest_with_approval:quest=' || quest.id as key
 from public.quests_quest as quest
-cross join lateral (
+inner join lateral (
   select
     application.id,
     application.applicant_id
@@ -29,7 +29,7 @@ cross join lateral (
     application.applied_at,
     application.id
   limit 1
-) as earliest
+) as earliest on true
 where quest.status = 'open';
 
 comment on view integrity.open_quest_with_approval is

@@ -12,7 +12,7 @@ select
   'derive_quest'::text as repair,
   'open_quest_with_participant:quest=' || quest.id as key
 from public.quests_quest as quest
-cross join lateral (
+inner join lateral (
   select
     participant.id,
     participant.user_id
@@ -24,7 +24,7 @@ cross join lateral (
     participant.joined_at,
     participant.id
   limit 1
-) as earliest
+) as earliest on true
 where quest.status = 'open';
 
 comment on view integrity.open_quest_with_participant is

@@ -12,7 +12,7 @@ select
       from pg_catalog.pg_constraint as primary_key
       inner join pg_catalog.pg_attribute as member
         on
-          member.attrelid = primary_key.conrelid
+          primary_key.conrelid = member.attrelid
           and member.attnum = any(primary_key.conkey)
       where
         primary_key.conrelid = referrer.oid
@@ -27,12 +27,12 @@ inner join pg_catalog.pg_namespace as schema
   on referrer.relnamespace = schema.oid
 inner join pg_catalog.pg_attribute as attribute
   on
-    attribute.attrelid = reference.conrelid
-    and attribute.attnum = reference.conkey[1]
+    reference.conrelid = attribute.attrelid
+    and reference.conkey[1] = attribute.attnum
 inner join pg_catalog.pg_attribute as target
   on
-    target.attrelid = reference.confrelid
-    and target.attnum = reference.confkey[1]
+    reference.confrelid = target.attrelid
+    and reference.confkey[1] = target.attnum
 cross join integrity.installation as installation
 where
   reference.contype = 'f'
