@@ -1,6 +1,7 @@
 """Take the law's constraints further: build keys, attach, validate. What to do next is said by integrity.law_status."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,7 @@ def advance(
     connection.execute("set statement_timeout = 0")
     stuck: list[str] = []
     wanted = list(names) if names is not None else None
-    with connection.cursor(row_factory=class_row(Step)) as cursor:
+    with _pinned_search_path(connection), connection.cursor(row_factory=class_row(Step)) as cursor:
         while step := cursor.execute(NEXT_STEP, {"names": wanted, "skip": stuck}).fetchone():
             if step.waits and step.state == "missing":
                 obstacles = connection.execute("select integrity.law_obstacles(%s)", [step.name]).fetchone()
@@ -84,6 +85,18 @@ def advance(
                 _drop_failed_build(connection, policy, step.name)
     remaining = connection.execute(REMAINING, {"names": wanted}).fetchall()
     return [Unenforced(name, state, tuple(rules)) for name, state, rules in remaining]
+
+
+@contextmanager
+def _pinned_search_path(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Look for names without a schema in pg_catalog only: a CHECK keeps the operators that it found."""
+    before = connection.execute("select current_setting('search_path')").fetchone()
+    connection.execute("set search_path = pg_catalog, pg_temp")
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("select set_config('search_path', %s, false)", before)
 
 
 def _drop_failed_build(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, name: str) -> None:

@@ -4,6 +4,8 @@ The files name the app's tables in schema public; `localize` puts them where the
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import op
@@ -21,6 +23,8 @@ APP_TABLE_NAMES = (
     "quests_questparticipant",
 )
 
+PIN = "set local search_path = pg_catalog, pg_temp"
+
 _APP_TABLE = re.compile(rf"\bpublic\.({'|'.join(APP_TABLE_NAMES)})\b")
 _OBJECT = re.compile(r"^comment on (function|procedure|trigger|view) (.+?) is$", re.MULTILINE)
 _BIND = re.compile(r"(?<![:\\]):(?=[A-Za-z_])")
@@ -28,8 +32,12 @@ _BIND = re.compile(r"(?<![:\\]):(?=[A-Za-z_])")
 
 def localize(sql: str) -> str:
     """Return `sql` with `public.<app table>` replaced by the app's own schema, quoted as needed."""
-    schema = op.get_bind().dialect.identifier_preparer.quote(app_schema())
+    schema = _quoted_app_schema()
     return _APP_TABLE.sub(lambda match: f"{schema}.{match[1]}", sql)
+
+
+def _quoted_app_schema() -> str:
+    return op.get_bind().dialect.identifier_preparer.quote(app_schema())
 
 
 def execute(sql: str) -> None:
@@ -46,9 +54,22 @@ def source(name: str, version: int) -> str:
     return (SQL_ROOT / f"{name}.v{version}.sql").read_text(encoding="utf-8")
 
 
+@contextmanager
+def pinned_search_path() -> Iterator[None]:
+    """Look for names without a schema in pg_catalog only.
+
+    A view, a CHECK and the WHEN of a trigger keep whatever function or operator a name meant when they were created.
+    In the app's schema others may be allowed to create some that fit better than PostgreSQL's own.
+    """
+    execute(PIN)
+    yield
+    execute(f"set local search_path = {_quoted_app_schema()}")
+
+
 def install(name: str, version: int) -> None:
     """Create or replace the objects of one file of `sql/`, e.g. `install("functions/mark_quest", 1)`."""
-    execute(source(name, version))
+    with pinned_search_path():
+        execute(source(name, version))
 
 
 def remove(name: str, version: int) -> None:

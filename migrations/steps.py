@@ -13,7 +13,7 @@ from checks import ddl
 from checks.errors import UserError
 from checks.law import Unenforced, advance
 from migrations.options import created_tables, is_offline, options
-from migrations.sql_objects import execute, localize
+from migrations.sql_objects import execute, localize, pinned_search_path
 
 LAW = sa.table(
     "law",
@@ -107,7 +107,8 @@ def enforce(names: Sequence[str] | None = None) -> list[Unenforced]:
 def _enforce_offline(names: Sequence[str] | None) -> None:
     """Print a loop over integrity.law_status; a script is for an empty database, so it needs no CONCURRENTLY."""
     chosen = "true" if names is None else "name in ({})".format(", ".join(f"'{name}'" for name in names))
-    execute(f"""
+    with pinned_search_path():
+        execute(f"""
 do $$
 declare
   step text;

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from migrations.options import is_offline
-from migrations.sql_objects import execute, install_all, remove_all
+from migrations.sql_objects import execute, install_all, pinned_search_path, remove_all
 from migrations.steps import forget_law, record_law, under_lock
 
 revision = "0007_law"
@@ -155,15 +155,17 @@ def upgrade() -> None:
     record_law(LAW)
     install_all(FUNCTIONS)
     if is_offline():
-        execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
+        with pinned_search_path():
+            execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
         install_all(TRIGGERS)
         return
     # Looked up before the lock: telling whether a status is unknown reads the whole table.
     statements = list(op.get_bind().scalars(sa.text(ATTACHABLE)))
 
     def attach() -> None:
-        for statement in statements:
-            execute(statement)
+        with pinned_search_path():
+            for statement in statements:
+                execute(statement)
         install_all(TRIGGERS)
 
     under_lock(TABLES, attach)
