@@ -17,7 +17,7 @@ from sqlalchemy.sql.schema import SchemaItem
 from checks import target as targets
 from checks.errors import UserError
 from migrations import options as migration_options
-from migrations.steps import refuse_to_drop_rows
+from migrations.steps import refuse_to_drop_tables
 from migrations.tables import metadata
 
 # One number per project: 'quest' in hex.
@@ -163,7 +163,7 @@ def run_online(target: targets.Target) -> None:
         _configure(connection=connection)
         try:
             if context.get_context().opts.get("destination_rev") == "base":
-                refuse_to_drop_rows(connection)
+                refuse_to_drop_tables(connection)
                 connection.rollback()
             context.run_migrations()
         finally:

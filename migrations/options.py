@@ -10,26 +10,45 @@ from sqlalchemy.engine import Connection
 
 from checks.errors import UserError
 
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min)?")
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>ms|s|min)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, None: 1.0, "min": 60.0}
+_LONGEST = 24 * 60 * 60.0
+_INTEGER = 2**31 - 1
 
 
 def seconds(value: str) -> float:
     """Return a duration such as `2s`, `500ms`, `1min` or `2` in seconds.
 
     Raises:
-        UserError: the value is no duration.
+        UserError: the value is no duration, or more than a day.
     """
     match = _DURATION.fullmatch(value.strip())
     if match is None:
         raise UserError(f"{value!r} is no duration: write for example 500ms, 2s or 1min.")
-    return float(match["number"]) * _SECONDS[match["unit"]]
+    found = float(match["number"]) * _SECONDS[match["unit"]]
+    if found > _LONGEST:
+        raise UserError(f"{value!r} is more than a day.")
+    return found
+
+
+def _timeout(value: str) -> float:
+    found = seconds(value)
+    # PostgreSQL counts milliseconds and takes none for "wait for ever", with every client queued up behind.
+    if found < 0.001:
+        raise UserError(f"{value!r} is less than 1ms.")
+    return found
 
 
 def _count(value: str) -> int:
-    if not value.isdigit() or int(value) < 1:
-        raise UserError(f"{value!r} is no positive whole number.")
+    if not re.fullmatch("[0-9]{1,10}", value) or not 1 <= int(value) <= _INTEGER:
+        raise UserError(f"{value!r} is no whole number from 1 to {_INTEGER}.")
     return int(value)
+
+
+def _schema(value: str) -> str:
+    if not value or value in {"integrity", "information_schema"} or value.startswith("pg_"):
+        raise UserError(f"{value!r} cannot hold the app's tables.")
+    return value
 
 
 def _flag(value: str) -> bool:
@@ -51,9 +70,9 @@ class Options:
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
-    "app_schema": str,
+    "app_schema": _schema,
     "drop_app_tables": _flag,
-    "lock_timeout": seconds,
+    "lock_timeout": _timeout,
     "lock_retries": _count,
     "backfill_batch": _count,
     "backfill_pause": seconds,

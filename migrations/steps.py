@@ -127,17 +127,48 @@ end
 $$""")
 
 
-def refuse_to_drop_rows(connection: sa.Connection) -> None:
-    """Refuse a downgrade that would drop app tables of ours that hold rows, unless the user said so.
+# What stands on the tables and is neither theirs nor ours.
+STANDING_ON = """
+with dropped as (
+  select to_regclass(quote_ident(name))::oid as id
+  from unnest(cast(:names as text[])) as name
+)
+select distinct pg_describe_object(dependency.classid, dependency.objid, 0)
+from pg_depend as dependency
+left join pg_constraint as reference
+  on dependency.classid = 'pg_constraint'::regclass and reference.oid = dependency.objid
+left join pg_rewrite as rule
+  on dependency.classid = 'pg_rewrite'::regclass and rule.oid = dependency.objid
+left join pg_class as view
+  on view.oid = rule.ev_class
+where
+  dependency.classid in ('pg_constraint'::regclass, 'pg_rewrite'::regclass, 'pg_proc'::regclass, 'pg_class'::regclass)
+  and dependency.refclassid = 'pg_class'::regclass
+  and dependency.refobjid in (select id from dropped)
+  and dependency.deptype = 'n'
+  and coalesce(reference.conrelid not in (select id from dropped), true)
+  and coalesce(view.relnamespace <> to_regnamespace('integrity'), true)
+order by 1
+"""
+
+
+def refuse_to_drop_tables(connection: sa.Connection) -> None:
+    """Refuse a downgrade that would drop app tables of ours that others need, or rows that the user did not give up.
 
     Raises:
-        UserError: a table holds rows and `-x drop-app-tables=true` is missing.
+        UserError: something else stands on a table, or a table holds rows and `-x drop-app-tables=true` is missing.
     """
+    names = created_tables(connection)
+    standing = connection.scalars(sa.text(STANDING_ON), {"names": names}).all()
+    if standing:
+        raise UserError(
+            f"The downgrade would drop {', '.join(names)}, created by these migrations, but others need them: "
+            f"{', '.join(standing)}. Drop those first, or keep the tables and remove the rest: downgrade to "
+            "0001_app_tables."
+        )
     if options().drop_app_tables:
         return
-    held = [
-        name for name in created_tables(connection) if connection.scalar(sa.text(f"select exists (select from {name})"))
-    ]
+    held = [name for name in names if connection.scalar(sa.text(f"select exists (select from {name})"))]
     if held:
         raise UserError(
             f"The downgrade would drop {', '.join(held)}, created by these migrations and holding rows; "

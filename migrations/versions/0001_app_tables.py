@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from checks.errors import UserError
 from migrations.options import app_schema, created_tables, is_offline
 from migrations.sql_objects import install, remove
-from migrations.steps import refuse_to_drop_rows
+from migrations.steps import refuse_to_drop_tables, under_lock
 
 revision = "0001_app_tables"
 down_revision = None
@@ -203,10 +203,15 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the app's tables if these migrations created them and they are empty, and our own."""
-    dropped = () if is_offline() else created_tables(op.get_bind())
+    dropped = [] if is_offline() else created_tables(op.get_bind())
+
+    def drop() -> None:
+        # Looked at again under the lock: a row may have come since the downgrade began.
+        refuse_to_drop_tables(op.get_bind())
+        for name in reversed(dropped):
+            op.execute(f"drop table {name}")
+
     if dropped:
-        refuse_to_drop_rows(op.get_bind())
-    for name in reversed(dropped):
-        op.execute(f"drop table {name}")
+        under_lock(dropped, drop)
     remove("functions/schema_mismatches", 1)
     op.drop_table("installation", schema="integrity")
