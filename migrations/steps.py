@@ -24,6 +24,7 @@ LAW = sa.table(
     sa.column("definition", sa.Text),
     sa.column("requires", sa.Text),
     sa.column("waits", sa.Boolean),
+    sa.column("stand_in", sa.Text),
     sa.column("rules", sa.ARRAY(sa.Text)),
     schema="integrity",
 )
@@ -66,7 +67,13 @@ def under_lock(tables: Sequence[str], work: Callable[[], None]) -> None:
 
 def record_law(rows: Sequence[dict[str, object]]) -> None:
     """List constraints in integrity.law: what integrity.law_status works from."""
-    defaults: dict[str, object] = {"columns": None, "definition": "", "requires": None, "waits": False}
+    defaults: dict[str, object] = {
+        "columns": None,
+        "definition": "",
+        "requires": None,
+        "waits": False,
+        "stand_in": None,
+    }
     values = [
         defaults
         | row

@@ -284,6 +284,7 @@ law = Table(
     Column("definition", Text, nullable=False),
     Column("requires", Text),
     Column("waits", Boolean, nullable=False),
+    Column("stand_in", Text),
     Column("rules", ARRAY(Text), nullable=False),
     Column("position", Integer, Identity(always=True), nullable=False),
     PrimaryKeyConstraint("name", name="law_pkey"),
