@@ -1,5 +1,8 @@
-create or replace function integrity.derive_quest(of_quest bigint)
-returns void
+create or replace function integrity.derive_quest(
+  of_quest bigint,
+  out before jsonb,
+  out after jsonb
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -32,10 +35,17 @@ begin
       assigned_to_id is distinct from assignee
       or status <> integrity.derived_status(quest.status, assignee)
     );
+
+  if found then
+    before := jsonb_build_object('quest_status', quest.status, 'assigned_to_id', quest.assigned_to_id);
+    after := jsonb_build_object(
+      'quest_status', integrity.derived_status(quest.status, assignee), 'assigned_to_id', assignee
+    );
+  end if;
 end
 $$;
 
 comment on function integrity.derive_quest(bigint) is
-'Locks a quest and derives its status and assignee from its active participants; writes it only when they differ.';
+'Locks a quest and derives its status and assignee from its active participants; writes it only when they differ, and returns them before and after when it did.';
 
 revoke all on function integrity.derive_quest(bigint) from public;

@@ -8,10 +8,12 @@ create or replace function integrity.log_event(
   after jsonb
 )
 returns void
-language sql
+language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+-- Not SQL: before PostgreSQL 18 that is planned anew at each call.
 as $$
+begin
   insert into integrity.event (
     kind,
     quest_id,
@@ -33,7 +35,8 @@ as $$
     log_event.after,
     coalesce(nullif(current_setting('integrity.actor', true), ''), session_user),
     current_setting('application_name')
-  )
+  );
+end
 $$;
 
 comment on function integrity.log_event(text, bigint, uuid, bigint, bigint, jsonb, jsonb) is

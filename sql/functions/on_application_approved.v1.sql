@@ -5,9 +5,17 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  quest record;
+  quest_now record;
   participant record;
+  participant_before text;
+  before jsonb;
+  after jsonb;
 begin
-  perform
+  select
+    status as quest_status,
+    assigned_to_id
+  into quest
   from public.quests_quest
   where id = new.quest_id
   for no key update;
@@ -71,6 +79,8 @@ begin
         hint = 'End the other application first.';
   end if;
 
+  participant_before := participant.status;
+
   if participant.id is null then
     insert into public.quests_questparticipant (
       quest_id,
@@ -103,13 +113,31 @@ begin
       reviewed_at = new.reviewed_at
     where
       quest_id = new.quest_id
-      and id = participant.id;
+      and id = participant.id
+    returning id, status, application_id
+    into participant;
+  end if;
+
+  before := jsonb_build_object(
+    'application_status', case when tg_op = 'UPDATE' then old.status end,
+    'participant_status', participant_before
+  );
+  after := jsonb_build_object('application_status', new.status, 'participant_status', participant.status);
+
+  select
+    status as quest_status,
+    assigned_to_id
+  into quest_now
+  from public.quests_quest
+  where id = new.quest_id;
+
+  if quest_now is distinct from quest then
+    before := before || to_jsonb(quest);
+    after := after || to_jsonb(quest_now);
   end if;
 
   perform integrity.log_event(
-    'application_approved', new.quest_id, new.applicant_id, new.id, participant.id,
-    case when tg_op = 'UPDATE' then jsonb_build_object('status', old.status) end,
-    jsonb_build_object('status', new.status)
+    'application_approved', new.quest_id, new.applicant_id, new.id, participant.id, before, after
   );
   return null;
 end
