@@ -91,7 +91,11 @@ begin
   end;
 
   if refused_by is not null and cardinality(numbers) > 1 then
-    return integrity.repair_batch(of_run, 1);
+    -- One by one, so that only those that the law refuses are left.
+    for each_one in 1..cardinality(numbers) loop
+      perform integrity.repair_batch(of_run, 1);
+    end loop;
+    return cardinality(numbers);
   end if;
 
   perform integrity.record_changes(of_run, batch_rule, quests, rows_before);
