@@ -23,6 +23,7 @@ FUNCTIONS = (
     "functions/refuse_unknown_status",
     "functions/derived_assignee",
     "functions/derived_status",
+    "functions/derive_locked_quest",
     "functions/derive_quest",
     "functions/lock_quest",
     "functions/on_quest_write",

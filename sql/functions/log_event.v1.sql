@@ -7,7 +7,7 @@ create or replace function integrity.log_event(
   before jsonb,
   after jsonb
 )
-returns void
+returns boolean
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
@@ -36,6 +36,7 @@ begin
     coalesce(nullif(current_setting('integrity.actor', true), ''), session_user),
     current_setting('application_name')
   );
+  return true;
 end
 $$;
 

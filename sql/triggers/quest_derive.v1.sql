@@ -11,8 +11,8 @@ create or replace trigger integrity_derive_on_update
 before update of status, assigned_to_id on public.quests_quest
 for each row
 when (
-  new.status is distinct from old.status
-  or new.assigned_to_id is distinct from old.assigned_to_id
+  (new.status <> old.status or new.assigned_to_id is distinct from old.assigned_to_id)
+  and current_setting('integrity.derived_quest', true) is distinct from new.id::text
 )
 execute function integrity.on_quest_write();
 
