@@ -22,6 +22,7 @@ OBJECTS = (
     "functions/log_event",
     "functions/retain_events",
     "views/event_kind",
+    "views/events",
     "views/corrections",
     "views/approval_timeline",
 )

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import factory, plant
+from tests.support import factory
 from tests.support.cli import Terminal, blocked, finish, run, spawn
 from tests.support.database import another, url_of
 
@@ -94,9 +94,7 @@ class TestExitCode:
         ],
     )
     @pytest.mark.parametrize("form", ["table", "junit"])
-    def test_by_what_counts(
-        self, dirty: _Connection, arguments: tuple[str, ...], code: int, form: str
-    ) -> None:
+    def test_by_what_counts(self, dirty: _Connection, arguments: tuple[str, ...], code: int, form: str) -> None:
         assert run(dirty, "audit", "--format", form, *arguments).code == code
 
     @pytest.mark.parametrize(
@@ -276,9 +274,7 @@ class TestStreams:
 
     def test_a_reader_that_stops_after_a_line(self, dirty: _Connection) -> None:
         """As `| head -1` does: the rest of the output is more than a pipe holds."""
-        dirty.execute(
-            "update integrity.rule set category = repeat('x', 200000) where rule = 'unknown_status'"
-        )
+        dirty.execute("update integrity.rule set category = repeat('x', 200000) where rule = 'unknown_status'")
         dirty.commit()
         process = spawn(url_of(dirty), "audit", "--format", "ndjson")
         assert process.stdout is not None
@@ -363,7 +359,9 @@ def test_a_user_s_own_rule_is_counted_listed_and_chosen(migrated: _Connection) -
         " 'no title' as message, '{}'::jsonb as expected, '{}'::jsonb as found, null::text as repair,"
         " 'untitled_quest:quest=' || id as key from public.quests_quest where title = ''"
     )
-    migrated.execute("select integrity.add_rule('untitled_quest', 'warning', 'quests without a title', 'A quest has one.')")
+    migrated.execute(
+        "select integrity.add_rule('untitled_quest', 'warning', 'quests without a title', 'A quest has one.')"
+    )
     factory.quest(migrated, title="")
     assert run(migrated, "audit", "--rule", "untitled_quest", "--fail-on", "warning").code == 1
     assert broken(audited(migrated)) == {"untitled_quest": 1}
