@@ -311,7 +311,8 @@ class TestWhatTheLawRefuses:
             "select application_id, quest_id from integrity.approved_without_participant order by key"
         ).fetchall()[1]
         audit_001.execute(
-            f"alter table quests_questparticipant add constraint not_this_quest check (quest_id <> {middle[1]}) not valid"
+            "alter table quests_questparticipant add constraint not_this_quest"
+            f" check (quest_id <> {middle[1]}) not valid"
         )
         ran = fix(audit_001)
         assert ran.code == 1

@@ -80,13 +80,15 @@ class TestRestores:
         for column in ("title", "description"):
             migrated.execute(
                 f"create view integrity.no_{column} as select 'no_{column}'::text as rule, 'error'::text as severity,"
-                " id as quest_id, null::uuid as user_id, null::bigint as application_id, null::bigint as participant_id,"
+                " id as quest_id, null::uuid as user_id, null::bigint as application_id,"
+                " null::bigint as participant_id,"
                 " 'empty' as message, '{}'::jsonb as expected, '{}'::jsonb as found, 'fill'::text as repair,"
                 f" 'no_{column}:quest=' || id as key from public.quests_quest where {column} = ''"
             )
             migrated.execute(
-                f"create function integrity.repair_no_{column}(quests bigint[], keys text[], options jsonb) returns void"
-                f" language sql begin atomic; update public.quests_quest set {column} = 'n/a' where id = any(quests); end"
+                f"create function integrity.repair_no_{column}(quests bigint[], keys text[], options jsonb)"
+                " returns void language sql begin atomic;"
+                f" update public.quests_quest set {column} = 'n/a' where id = any(quests); end"
             )
             migrated.execute(f"select integrity.add_rule('no_{column}', 'error', 'empty {column}s', 'None is empty.')")
         quest_id = factory.quest(migrated, title="", description="")
