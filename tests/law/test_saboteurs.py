@@ -302,3 +302,21 @@ def test_a_trigger_that_needs_the_clients_search_path_fails_closed(migrated: _Co
         " inner join quests_quest as quest on quest.id = quest_id"
     )
     assert found.fetchall() == [("pending", "open", None)]
+
+
+@pytest.mark.parametrize("event", ["insert", "reactivation"])
+def test_the_mechanisms_own_setting_opens_nothing(event: str, migrated: _Connection) -> None:
+    """A client can tell the triggers that the quest is derived elsewhere; the law does not listen to it."""
+    quest_id, user_id = factory.quest(migrated), factory.user(migrated)
+    dropped = factory.participant(migrated, quest_id, factory.user(migrated), status="dropped")
+    migrated.commit()
+    migrated.execute("select set_config('integrity.derived_quest', %s, false)", [str(quest_id)])
+
+    if event == "insert":
+        factory.participant(migrated, quest_id, user_id)
+    else:
+        write_participant(migrated, dropped, status="joined")
+    with pytest.raises(psycopg.errors.ForeignKeyViolation) as refusal:
+        migrated.commit()
+
+    assert refusal.value.diag.constraint_name == PARTICIPANT_HAS_ASSIGNED_QUEST
