@@ -1,4 +1,4 @@
-"""The setting that tells nested triggers "this quest is derived already" is anybody's to set: the law does not listen."""
+"""The setting that tells nested triggers "this quest is derived already" is anybody's to set; the law ignores it."""
 
 from typing import Any
 
