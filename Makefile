@@ -10,7 +10,7 @@ COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precisi
 .PHONY: help venv demo test races histories crashes matrix test-matrix lint bench bench-adoption clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
