@@ -99,3 +99,19 @@ def dirty(_dirty: _Connection) -> _Connection:
 def planted(dirty: _Connection) -> list[plant.Planted]:
     """Return what is broken in `dirty`."""
     return list(_planted)
+
+
+@pytest.fixture
+def attachable(dirty: _Connection) -> _Connection:
+    """Return `dirty` without duplicate participants, which keep two of the foreign keys from being attached."""
+    dirty.execute(
+        "delete from rewards.badge where quest_participant_id in (select id from quests_questparticipant as later"
+        " where exists (select from quests_questparticipant as earlier"
+        " where (earlier.quest_id, earlier.user_id) = (later.quest_id, later.user_id) and earlier.id < later.id))"
+    )
+    dirty.execute(
+        "delete from quests_questparticipant as later where exists (select from quests_questparticipant as earlier"
+        " where (earlier.quest_id, earlier.user_id) = (later.quest_id, later.user_id) and earlier.id < later.id)"
+    )
+    dirty.execute("alter table quests_questparticipant add constraint participant_key unique (quest_id, user_id)")
+    return dirty
