@@ -4,7 +4,6 @@ create or replace function integrity.plan_violation(
 )
 returns void
 language plpgsql
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
