@@ -4,11 +4,11 @@ import os
 import sys
 
 from checks import render
-from checks.commands import EXIT_COULD_NOT_RUN, app, audit, migration, repairs, rules, server
+from checks.commands import EXIT_COULD_NOT_RUN, app, audit, guards, migration, repairs, rules, server
 from checks.errors import UserError
 from checks.target import user_errors
 
-__all__ = ["app", "audit", "main", "migration", "repairs", "rules", "server"]
+__all__ = ["app", "audit", "guards", "main", "migration", "repairs", "rules", "server"]
 
 
 def main() -> None:

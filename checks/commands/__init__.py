@@ -16,6 +16,7 @@ from checks.target import Target, resolve
 
 EXIT_VIOLATIONS = 1
 EXIT_COULD_NOT_RUN = 2
+EXIT_DAMAGE = 3
 
 app = typer.Typer(
     no_args_is_help=True,

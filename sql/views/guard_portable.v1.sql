@@ -1,0 +1,19 @@
+create or replace view integrity.guard_portable as
+select
+  entry.kind || ' ' || entry.identity as name_of_entry,
+  concat_ws(
+    E'\n',
+    entry.expected - array['owner', 'grants', 'position', 'created_tables'],
+    -- A view is printed in more than one way.
+    case when entry.kind not in ('view', 'row') then entry.definition end
+  ) as content
+from integrity.guard as entry
+where
+  entry.kind not in ('manifest', 'key')
+  -- There only if the app lacks a key of its own.
+  and entry.identity not like '%integrity_participant_key%';
+
+comment on view integrity.guard_portable is
+'The manifest without what depends on the server, its roles and the app: the same in every database that one version of the package has migrated.';
+
+revoke all on integrity.guard_portable from public;
