@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test races histories crashes matrix test-matrix lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -24,6 +24,20 @@ demo: $(READY) ## Replay the incident on an embedded PostgreSQL, repair it, try 
 
 test: $(READY) ## Run the whole suite on an embedded PostgreSQL (PG_BINDIR=… for another one)
 	$(BIN)/pytest --numprocesses auto $(ARGS)
+
+races: $(READY) ## Run every race there is and write docs/races.md
+	$(BIN)/python -m tests.races explore $(ARGS)
+
+histories: $(READY) ## Search long for a history that the database and the model of the rules tell differently
+	$(BIN)/pytest -m slow tests/races/test_histories.py $(ARGS)
+
+crashes: $(READY) ## Kill backends and postmasters two hundred times under load
+	$(BIN)/pytest -m slow -s tests/races/test_crashes.py $(ARGS)
+
+matrix: $(READY) ## Run the whole suite on PostgreSQL 14, 15, 16, 17 and 18 (ARGS="14 16 -- tests/law" for less)
+	$(BIN)/python tests/matrix.py $(or $(ARGS),-- --numprocesses auto)
+
+test-matrix: matrix
 
 lint: $(READY) ## Check style and types of the Python, style and search_path of the SQL
 	$(BIN)/ruff check

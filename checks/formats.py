@@ -4,11 +4,16 @@ Violations are written as they come from the database, so that memory stays boun
 """
 
 import csv
+import glob
 import json
+import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TextIO
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
@@ -19,6 +24,10 @@ from checks.violations import Report, Scope, Violation
 
 SCHEMA_VERSION = 1
 COLUMNS = [field.name for field in fields(Violation)]
+FAILING = {"error": {"error"}, "warning": {"error", "warning"}, "never": set[str]()}
+# What GitHub's workflow commands need escaped in a property; in the text, colon and comma are themselves.
+PROPERTY = "%\r\n:,"
+NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Document:
     fail_on: str
     repaired: Result | None = None
     dry_run: bool = False
-    changes: tuple[Change, ...] = ()
+    changes: Iterable[Change] = ()
 
 
 def write(name: str, document: Document, out: TextIO) -> None:
@@ -94,7 +103,7 @@ def _junit(document: Document, out: Any) -> None:
 
     A violation that does not make the audit fail is a skipped case.
     """
-    failing = {"error": {"error"}, "warning": {"error", "warning"}, "never": set()}[document.fail_on]
+    failing = FAILING[document.fail_on]
     cases = failures = skipped = 0
     for count in document.report.counts:
         cases += max(count.violations, 1)
@@ -105,7 +114,7 @@ def _junit(document: Document, out: Any) -> None:
     xml.startDocument()
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        xml.startElement(name, AttributesImpl(attributes))
+        xml.startElement(name, AttributesImpl({k: NOT_XML.sub("\ufffd", v) for k, v in attributes.items()}))
 
     start("testsuites", {"name": "quest-integrity", **{k: v for k, v in totals.items() if k != "skipped"}})
     start("testsuite", {"name": document.database, **totals})
@@ -130,15 +139,26 @@ def _junit(document: Document, out: Any) -> None:
     out.write("\n")
 
 
+@cache
+def _source(rule: str) -> str:
+    """Return the file that defines a rule as GitHub wants it, if it is in the workspace: relative to that."""
+    files = (resources.root() / "sql" / "views").glob(f"{glob.escape(rule)}.v*.sql")
+    newest = max(files, key=lambda file: (len(file.name), file.name), default=None)
+    workspace = Path(os.environ.get("GITHUB_WORKSPACE", "")).resolve()
+    return newest.relative_to(workspace).as_posix() if newest and newest.is_relative_to(workspace) else ""
+
+
 def _github(document: Document, out: TextIO) -> None:
     """Write workflow commands that annotate the SQL file which defines the rule."""
+
+    def escaped(text: str, characters: str) -> str:
+        return re.sub(f"[{characters}]", lambda found: f"%{ord(found[0]):02X}", text)
+
     for violation in document.violations:
-        source = f"sql/views/{violation.rule}.v1.sql"
-        where = f"file={source},line=1," if (resources.root() / source).is_file() else ""
-        text = f"{violation.message} ({violation.key})"
-        for character, escape in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
-            text = text.replace(character, escape)
-        out.write(f"::{violation.severity} {where}title={violation.rule}::{text}\n")
+        source = _source(violation.rule)
+        where = f"file={escaped(source, PROPERTY)},line=1," if source else ""
+        text = escaped(f"{violation.message} ({violation.key})", "%\r\n")
+        out.write(f"::{violation.severity} {where}title={escaped(violation.rule, PROPERTY)}::{text}\n")
 
 
 FORMATS: dict[str, Callable[[Document, TextIO], None]] = {

@@ -12,6 +12,7 @@ import alembic.util
 import psycopg
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg.rows import scalar_row
 
 from checks import resources
 from checks.errors import UserError
@@ -65,11 +66,11 @@ def downgrade(target: Target, revision: str, x: Sequence[str] = ()) -> None:
 
 def current_revision(connection: psycopg.Connection[Any]) -> str | None:
     """Return the revision the database is at, or ``None`` if it is not migrated."""
-    row = connection.execute("SELECT to_regclass('integrity.alembic_version') IS NOT NULL").fetchone()
-    if row is None or not row[0]:
-        return None
-    row = connection.execute("SELECT version_num FROM integrity.alembic_version").fetchone()
-    return None if row is None else str(row[0])
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        if not cursor.execute("SELECT to_regclass('integrity.alembic_version') IS NOT NULL").fetchone():
+            return None
+        version: str | None = cursor.execute("SELECT version_num FROM integrity.alembic_version").fetchone()
+        return version
 
 
 def head_revision() -> str | None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from checks.law import Unenforced
-from checks.repair import Change, Outcome, Run
+from checks.repair import Change, Left, Outcome, Run
 from checks.rules import Rule
 from checks.violations import Report, Violation
 
@@ -18,10 +18,16 @@ PLAIN_WIDTH = 1000
 STYLES = {"error": "bold red", "warning": "yellow"}
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would exit with 1, which says that there are violations.
+        raise BrokenPipeError
+
+
 def console(out: TextIO | None = None) -> Console:
     """Return the console of standard output or a file; wide when it is no terminal, so that no value is cut."""
-    terminal = Console(file=out)
-    return terminal if terminal.is_terminal else Console(file=out, width=PLAIN_WIDTH, soft_wrap=True)
+    terminal = _Console(file=out)
+    return terminal if terminal.is_terminal else _Console(file=out, width=PLAIN_WIDTH, soft_wrap=True)
 
 
 def say(message: str) -> None:
@@ -85,6 +91,19 @@ def show_outcomes(outcomes: Iterable[Outcome], on: Console) -> None:
     for outcome in outcomes:
         listing.add_row(outcome.rule, outcome.outcome, str(outcome.items), outcome.refused_by or "")
     on.print(listing)
+
+
+def show_left(left: Iterable[Left], on: Console) -> None:
+    """Print one line for each violation or quest that a run left as it is, and why."""
+    for item in left:
+        why = "by" if item.outcome == "refused" else "not as before:"
+        on.print(
+            Text.assemble(
+                (item.outcome, STYLES["warning"]),
+                f"  {item.key or f'quest {item.quest_id}'}  ",
+                (f"{why} {item.detail}" if item.detail else "the repair did not help", "dim"),
+            )
+        )
 
 
 def show_runs(runs: Iterable[Run], on: Console) -> None:

@@ -1,5 +1,6 @@
 """Drive repairs and undos: batch after batch, each in its own transaction, or all of it in one that is rolled back."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ select
   item.rule,
   coalesce(item.outcome, 'to do') as outcome,
   count(*) as items,
-  string_agg(distinct item.detail, ', ') as refused_by
+  string_agg(distinct item.detail, ', ') filter (where item.outcome = 'refused') as refused_by
 from integrity.repair_item as item
 where item.run = %s
 group by
@@ -49,9 +50,18 @@ order by run.id
 """
 
 CHANGES = """
-select relation, row_key, before, after, rule
-from integrity.repair_change
+select relation, row_key, before, after, rules
+from integrity.repair_effect
 where run = %s
+order by number
+"""
+
+LEFT = """
+select quest_id, outcome, case rule when 'undo' then '' else key end as key, detail
+from integrity.repair_item
+where
+  run = %s
+  and outcome in ('refused', 'partly undone', 'changed since')
 order by number
 """
 
@@ -94,13 +104,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Change:
-    """One row a repair changed; before is None for a new row, after None for a removed one."""
+    """One row a repair changed in the end; before is None for a new row, after None for a removed one."""
 
     relation: str
     row_key: dict[str, Any]
     before: dict[str, Any] | None
     after: dict[str, Any] | None
-    rule: str | None
+    rules: list[str]
 
     def columns(self) -> dict[str, tuple[Any, Any]]:
         """Return the changed columns with their value before and after; our markers are left out."""
@@ -114,12 +124,27 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Left:
+    """What a run left as it is: refused by a constraint (the detail), or rows (the detail) not as they were."""
+
+    quest_id: int
+    outcome: str
+    key: str
+    detail: str | None
+
+
+@dataclass(frozen=True)
 class Result:
-    """A repair run: its id, what became of each rule's violations, and whether it was stopped early."""
+    """A run: its id, what became of its items, what it left, and whether SIGINT stopped it early."""
 
     run: int
     outcomes: tuple[Outcome, ...]
+    left: tuple[Left, ...]
     interrupted: bool
+
+    def items(self, *outcomes: str) -> int:
+        """Return how many items ended in one of these ways, or how many there are at all."""
+        return sum(each.items for each in self.outcomes if not outcomes or each.outcome in outcomes)
 
 
 Show = Callable[[int, int], None]
@@ -154,12 +179,14 @@ def apply(connection: psycopg.Connection[Any], options: Options, show: Show) -> 
     run = int(_value(connection, "select integrity.start_repair(%s, %s)", options.reason, Jsonb(settings)))
     batch = "select integrity.repair_batch(%s, %s)"
     done = planned = 0
+    found = -1
     with _interrupts() as interrupted:
-        # What is left to plan after a round has appeared in its wake.
-        while not interrupted() and (found := _plan(connection, run, options, planned)):
+        # What is left to plan after a round has appeared in its wake; a round without any ends the run.
+        while found and not interrupted():
+            found = _plan(connection, run, options, planned)
             planned += found
             done = _drive(connection, batch, run, options.batch_size, (done, planned), show, interrupted)
-        return Result(run, _outcomes(connection, run), interrupted())
+        return _result(connection, run, interrupted())
 
 
 def undo(connection: psycopg.Connection[Any], run: int, reason: str | None, batch_size: int, show: Show) -> Result:
@@ -175,14 +202,14 @@ def undo(connection: psycopg.Connection[Any], run: int, reason: str | None, batc
     Raises:
         UserError: there is no such run.
     """
-    if run not in {known.id for known in runs(connection)}:
+    if not _value(connection, "select exists (select from integrity.repair_run where id = %s)", run):
         raise UserError(f"there is no repair run {run}: `quest-integrity repairs` lists the runs")
     new_run = int(_value(connection, "select integrity.start_undo(%s, %s)", run, reason))
     planned = int(_value(connection, "select count(*) from integrity.repair_item where run = %s", new_run))
     batch = "select integrity.undo_batch(%s, %s)"
     with _interrupts() as interrupted:
         _drive(connection, batch, new_run, batch_size, (0, planned), show, interrupted)
-        return Result(new_run, _outcomes(connection, new_run), interrupted())
+        return _result(connection, new_run, interrupted())
 
 
 def runs(connection: psycopg.Connection[Any]) -> list[Run]:
@@ -197,9 +224,11 @@ def changes(connection: psycopg.Connection[Any], run: int) -> list[Change]:
         return cursor.execute(CHANGES, [run]).fetchall()
 
 
-def _outcomes(connection: psycopg.Connection[Any], run: int) -> tuple[Outcome, ...]:
+def _result(connection: psycopg.Connection[Any], run: int, interrupted: bool) -> Result:
     with connection.cursor(row_factory=class_row(Outcome)) as cursor:
-        return tuple(cursor.execute(OUTCOMES, [run]))
+        outcomes = tuple(cursor.execute(OUTCOMES, [run]))
+    with connection.cursor(row_factory=class_row(Left)) as cursor:
+        return Result(run, outcomes, tuple(cursor.execute(LEFT, [run])), interrupted)
 
 
 def _drive(
@@ -244,12 +273,15 @@ def _value(connection: psycopg.Connection[Any], query: str, *parameters: object)
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT into a flag: between batches nothing is half-done."""
+    """Turn the first SIGINT into a flag: between batches nothing is half-done. The second has its usual effect."""
     seen = False
 
     def remember(_signal: int, _frame: FrameType | None) -> None:
         nonlocal seen
         seen = True
+        signal.signal(signal.SIGINT, previous)
+        # Not print, which may be in the middle of something.
+        os.write(2, b"stopping after this batch; interrupt again to stop at once\n")
 
     previous = signal.signal(signal.SIGINT, remember)
     try:

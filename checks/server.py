@@ -390,8 +390,8 @@ def _popen(
             stderr=err,
             text=True,
             errors="replace",
-            # Nothing of the caller's environment may steer the server: PGDATA, LD_LIBRARY_PATH, the locale.
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            # Nothing of the caller's environment may steer the server: PGDATA, the locale.
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **_libraries()},
             cwd="/",
             user=account.uid,
             group=account.gid,
@@ -404,6 +404,12 @@ def _popen(
         )
     except FileNotFoundError as error:
         raise UserError("the embedded PostgreSQL needs setpriv: install the package util-linux") from error
+
+
+def _libraries() -> dict[str, str]:
+    # Other engines than the packaged one may need to be told where their libraries are.
+    given = os.environ.get("LD_LIBRARY_PATH")
+    return {"LD_LIBRARY_PATH": given} if given and os.environ.get("PG_BINDIR") else {}
 
 
 def _run(program: Path, *arguments: object, lock: IO[str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -25,9 +25,10 @@ def severities(start: Path) -> dict[str, str]:
         project = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path} cannot be read: {error}; mend it, it may say severities of rules") from error
-    table = project.get("tool", {}).get("quest-integrity", {})
+    tool = project.get("tool", {})
+    table = tool.get("quest-integrity", {}) if isinstance(tool, dict) else tool
     if not isinstance(table, dict) or set(table) - {"severity"}:
-        raise UserError(f"{path}: [tool.quest-integrity] has {sorted(table)}; expected only the table severity")
+        raise UserError(f"{path}: [tool.quest-integrity] is {table!r}; expected only the table severity")
     return _checked(table.get("severity", {}), path)
 
 

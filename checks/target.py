@@ -55,6 +55,7 @@ FAILURES = {
     "53": "the server is short of a resource: see its log",
     "53100": "the server's disk is full: free some space and run the command again",
     "53300": "the server has no free connection: try again later",
+    "P0001": "a trigger or function of the database refused the change",
     "55P03": "another session holds a lock for too long: run the command again when it has finished",
     "57014": "the statement was cancelled or ran into statement_timeout: raise the timeout or run it again",
     "58": "the server met a system error: see its log",

@@ -11,7 +11,9 @@ from uuid import UUID
 import psycopg
 import sqlalchemy
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.pq import TransactionStatus
+from psycopg.rows import class_row, scalar_row
+from psycopg.types.json import JsonbLoader
 
 from checks import migrate
 from checks.errors import UserError
@@ -45,6 +47,7 @@ select
   chosen.severity,
   chosen.category,
   count(violation.key) as violations,
+  count(violation.repair) as repairable,
   count(distinct violation.quest_id) as quests,
   count(distinct violation.user_id) as users
 from chosen
@@ -82,19 +85,41 @@ order by
 """
 
 TOTALS = """
+with applications as not materialized (
+  select quest_id, applicant_id as user_id
+  from {schema}.applications_application
+  where (%(user)s::uuid is null or applicant_id = %(user)s) and (%(quest)s::bigint is null or quest_id = %(quest)s)
+),
+
+participants as not materialized (
+  select quest_id, user_id
+  from {schema}.quests_questparticipant
+  where (%(user)s::uuid is null or user_id = %(user)s) and (%(quest)s::bigint is null or quest_id = %(quest)s)
+),
+
+assignees as not materialized (
+  select id as quest_id, assigned_to_id as user_id
+  from {schema}.quests_quest
+  where (%(user)s::uuid is null or assigned_to_id = %(user)s) and (%(quest)s::bigint is null or id = %(quest)s)
+),
+
+involved as not materialized (
+  table applications union table participants union table assignees
+)
+
 select
-  (select count(*) from {schema}.users_user where %(user)s::uuid is null or id = %(user)s) as users,
-  (
-    select count(*) from {schema}.quests_quest where %(quest)s::bigint is null or id = %(quest)s
-  ) as quests,
-  (
-    select count(*) from {schema}.applications_application
-    where (%(user)s::uuid is null or applicant_id = %(user)s) and (%(quest)s::bigint is null or quest_id = %(quest)s)
-  ) as applications,
-  (
-    select count(*) from {schema}.quests_questparticipant
-    where (%(user)s::uuid is null or user_id = %(user)s) and (%(quest)s::bigint is null or quest_id = %(quest)s)
-  ) as participants
+  case
+    when %(user)s::uuid is not null then 1
+    when %(quest)s::bigint is not null then (select count(distinct user_id) from involved)
+    else (select count(*) from {schema}.users_user)
+  end as users,
+  case
+    when %(quest)s::bigint is not null then 1
+    when %(user)s::uuid is not null then (select count(distinct quest_id) from involved)
+    else (select count(*) from {schema}.quests_quest)
+  end as quests,
+  (select count(*) from applications) as applications,
+  (select count(*) from participants) as participants
 """
 
 
@@ -116,12 +141,13 @@ EVERYTHING = Scope()
 
 @dataclass(frozen=True)
 class RuleCount:
-    """One rule and how many violations, quests and users it has in scope."""
+    """One rule and how many violations (with a repair or not), quests and users it has in scope."""
 
     rule: str
     severity: str
     category: str
     violations: int
+    repairable: int
     quests: int
     users: int
 
@@ -145,7 +171,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Totals:
-    """How many rows were looked at."""
+    """How many rows were looked at: of a user or quest, those that have to do with it."""
 
     users: int
     quests: int
@@ -163,6 +189,11 @@ class Report:
     def violations(self, severity: str) -> int:
         """Return how many violations of a severity (`error`, `warning`) there are."""
         return sum(count.violations for count in self.counts if count.severity == severity)
+
+    @property
+    def repairable(self) -> int:
+        """How many violations have a repair."""
+        return sum(count.repairable for count in self.counts)
 
     @property
     def clean(self) -> bool:
@@ -184,8 +215,8 @@ def one_snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def app_schema(connection: psycopg.Connection[Any]) -> str:
     """Return the schema of the app's tables, as the migrations recorded it."""
-    (name,) = connection.execute("select app_schema from integrity.installation").fetchall()[0]
-    return str(name)
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return str(cursor.execute("select app_schema from integrity.installation").fetchone())
 
 
 def find_user(connection: psycopg.Connection[Any], username: str) -> UUID:
@@ -242,6 +273,8 @@ def read(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Iter
     """Yield the violations in scope, in bounded memory; needs an open transaction, see `one_snapshot`."""
     with connection.cursor("violations", row_factory=class_row(Violation)) as cursor:
         cursor.itersize = FETCH_ROWS
+        # A connection of Django's leaves jsonb as text.
+        cursor.adapters.register_loader("jsonb", JsonbLoader)
         yield from cursor.execute(VIOLATIONS, scope.parameters())
 
 
@@ -267,7 +300,7 @@ def audit(
         The counts by rule and the violations, all of them in memory.
 
     Raises:
-        UserError: the schema is not migrated, or by another version.
+        UserError: the schema is not migrated, or by another version; the transaction has failed.
     """
     if isinstance(database, sqlalchemy.Engine):
         with database.connect() as connection:
@@ -277,6 +310,10 @@ def audit(
         if not isinstance(driver, psycopg.Connection):
             raise UserError(f"the SQLAlchemy connection runs on {type(driver).__module__}; expected psycopg 3")
         return audit(driver, scope)
-    with database.transaction():
+    status = database.info.transaction_status
+    if status == TransactionStatus.INERROR:
+        raise UserError("the connection's transaction has failed, nothing can be read in it: roll it back first")
+    # One snapshot, unless the caller's transaction has its own isolation already.
+    with one_snapshot(database) if status == TransactionStatus.IDLE else database.transaction():
         migrate.require_current(database)
         return Audit(report(database, scope), tuple(read(database, scope)))

@@ -48,6 +48,9 @@ def _count(value: str) -> int:
 def _schema(value: str) -> str:
     if not value or value in {"integrity", "information_schema"} or value.startswith("pg_"):
         raise UserError(f"{value!r} cannot hold the app's tables.")
+    # The name goes into the text of functions, also within their string literals.
+    if found := sorted(set(value) & set("'\"\\%:$")):
+        raise UserError(f"{value!r} holds {' '.join(found)}, which this project cannot deal with in a schema's name.")
     return value
 
 

@@ -13,7 +13,7 @@ from checks import ddl
 from checks.errors import UserError
 from checks.law import Unenforced, advance
 from migrations.options import created_tables, is_offline, options
-from migrations.sql_objects import execute, localize, pinned_search_path
+from migrations.sql_objects import driver, execute, localize, pinned_search_path
 
 LAW = sa.table(
     "law",
@@ -24,6 +24,7 @@ LAW = sa.table(
     sa.column("definition", sa.Text),
     sa.column("requires", sa.Text),
     sa.column("waits", sa.Boolean),
+    sa.column("stand_in", sa.Text),
     sa.column("rules", sa.ARRAY(sa.Text)),
     schema="integrity",
 )
@@ -34,18 +35,11 @@ def lock_policy() -> ddl.LockPolicy:
     return ddl.LockPolicy(timeout=options().lock_timeout, retries=options().lock_retries)
 
 
-def _driver() -> psycopg.Connection[Any]:
-    connection = op.get_bind().connection.driver_connection
-    if not isinstance(connection, psycopg.Connection):
-        raise TypeError(f"expected a psycopg connection, found {type(connection)}")
-    return connection
-
-
 @contextmanager
 def autocommit() -> Iterator[psycopg.Connection[Any]]:
     """Leave the migration's transaction: every statement on the connection yielded commits by itself."""
     with op.get_context().autocommit_block():
-        yield _driver()
+        yield driver()
 
 
 def each_alone(statements: Sequence[str]) -> None:
@@ -68,12 +62,18 @@ def under_lock(tables: Sequence[str], work: Callable[[], None]) -> None:
         work()
         return
     lock = localize(f"lock table {', '.join(f'public.{table}' for table in tables)} in access exclusive mode")
-    ddl.in_transaction(_driver(), lock, lock_policy(), work)
+    ddl.in_transaction(driver(), lock, lock_policy(), work)
 
 
 def record_law(rows: Sequence[dict[str, object]]) -> None:
     """List constraints in integrity.law: what integrity.law_status works from."""
-    defaults: dict[str, object] = {"columns": None, "definition": "", "requires": None, "waits": False}
+    defaults: dict[str, object] = {
+        "columns": None,
+        "definition": "",
+        "requires": None,
+        "waits": False,
+        "stand_in": None,
+    }
     values = [
         defaults
         | row

@@ -252,6 +252,7 @@ rule = Table(
 event = Table(
     "event",
     metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("at", Moment, nullable=False, server_default=text("now()")),
     Column("transaction", XID8, nullable=False, server_default=text("pg_current_xact_id()")),
     Column("kind", Text, nullable=False),
@@ -264,14 +265,16 @@ event = Table(
     Column("actor", Text, nullable=False),
     Column("application_name", Text, nullable=False),
     CheckConstraint(
-        "kind in ('application_approved', 'application_ended', 'participant_dropped',"
-        " 'quest_write_corrected', 'repaired', 'undone')",
+        "kind in ('application_approved', 'application_ended', 'participant_joined', 'participant_dropped',"
+        " 'quest_write_corrected', 'repaired', 'undone', 'events_dropped')",
         name="event_kind_known",
     ),
     Index("event_quest_id_at_idx", "quest_id", "at"),
     schema="integrity",
     postgresql_partition_by="RANGE (at)",
-    comment="Append-only log of what the triggers did and corrected, written in the same transaction.",
+    comment="Append-only log of what the triggers, repairs and the retention did, written in the same transaction. "
+    "Kinds, explained by integrity.event_kind: application_approved, application_ended, participant_joined, "
+    "participant_dropped, quest_write_corrected, repaired, undone, events_dropped.",
 )
 
 law = Table(
@@ -284,6 +287,7 @@ law = Table(
     Column("definition", Text, nullable=False),
     Column("requires", Text),
     Column("waits", Boolean, nullable=False),
+    Column("stand_in", Text),
     Column("rules", ARRAY(Text), nullable=False),
     Column("position", Integer, Identity(always=True), nullable=False),
     PrimaryKeyConstraint("name", name="law_pkey"),

@@ -3,25 +3,54 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import psycopg
 import typer
+from typer.core import TyperGroup
 
-from checks import migrate, render
+from checks import migrate, render, settings, violations
 from checks.errors import UserError
-from checks.target import Target, resolve
+from checks.target import Target, resolve, user_errors
 
 EXIT_VIOLATIONS = 1
 EXIT_COULD_NOT_RUN = 2
 EXIT_DAMAGE = 3
 
+
+class Commands(TyperGroup):
+    """Says in one sentence why a command could not run, with exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            with user_errors():
+                try:
+                    return super().invoke(ctx)
+                finally:
+                    # A closed pipe or a full disk must show here, not when Python exits.
+                    sys.stdout.flush()
+        except UserError as error:
+            said = str(error)
+        except OSError as error:
+            said = f"{error.filename or 'standard output'}: {error.strerror or 'it was closed before all was written'}"
+            with suppress(OSError):
+                # Python would complain once more when it flushes at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):
+            render.say(f"error: {said}")
+        raise typer.Exit(EXIT_COULD_NOT_RUN)
+
+
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Boxes only where somebody looks at them.
+    rich_markup_mode="rich" if sys.stderr.isatty() else None,
     help="Keeps PeerQuest's approvals and participants together, in PostgreSQL itself.",
 )
 
@@ -64,14 +93,23 @@ def writing(path: Path | None) -> Iterator[TextIO]:
     """
     if path is None:
         yield sys.stdout
-        sys.stdout.flush()
         return
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    # A link stays one; a device or a pipe cannot be replaced by a file.
+    final = path.resolve()
+    unfinished = final if final.exists() and not final.is_file() else final.with_name(f".{final.name}.{os.getpid()}")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as out:
             yield out
-        unfinished.replace(path)
+        unfinished.replace(final)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; name a file in a folder you may write to") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if unfinished != final:
+            unfinished.unlink(missing_ok=True)
+
+
+def severities(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Return the severities that the project around the current folder overrides."""
+    chosen = settings.severities(Path.cwd())
+    violations.require_rules(connection, list(chosen))
+    return chosen

@@ -10,8 +10,8 @@ import psycopg
 import typer
 from rich.console import Console
 
-from checks import formats, law, render, repair, settings, violations
-from checks.commands import EXIT_VIOLATIONS, app, connected, writing
+from checks import formats, law, render, repair, violations
+from checks.commands import EXIT_VIOLATIONS, app, connected, severities, writing
 from checks.ddl import LockPolicy
 from checks.errors import UserError
 from checks.progress import Progress
@@ -56,9 +56,8 @@ def audit(
             violations.find_user(connection, user) if user is not None else None,
             violations.require_quest(connection, quest) if quest is not None else None,
             violations.require_rules(connection, rule or []),
-            settings.severities(Path.cwd()),
+            severities(connection),
         )
-        violations.require_rules(connection, list(scope.severities))
         repaired = None
         if fix_issues:
             options = repair.Options(scope, missing_participant, batch_size, limit, reason)
@@ -84,7 +83,7 @@ def _repair(
     before = violations.report(connection, options.scope)
     chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
     if not dry_run and not yes:
-        _confirm(before.violations("error"))
+        _confirm(before.repairable)
     with Progress() as progress:
 
         def show(done: int, planned: int) -> None:
@@ -96,11 +95,15 @@ def _repair(
     return result, repair.changes(connection, result.run)
 
 
-def _confirm(errors: int) -> None:
+def _confirm(repairable: int) -> None:
     if not sys.stdin.isatty():
         raise UserError("--fix-issues changes rows and nobody can be asked here: add --yes, or preview with --dry-run")
-    if not typer.confirm(f"Repair {errors} violations of severity error?", err=True):
-        raise UserError("nothing was repaired")
+    try:
+        agreed = not repairable or typer.confirm(f"Repair {repairable:,} violations?", err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        raise UserError("nothing was repaired, as you wish")
 
 
 def _show(
@@ -113,24 +116,26 @@ def _show(
         result, changes = repaired
         render.show_changes(changes, on)
         render.show_outcomes(result.outcomes, on)
+        render.show_left(result.left, on)
     render.show_report(report, on)
     render.show_violations(found, on)
 
 
 def _advise(report: violations.Report, repaired: repair.Result | None, dry_run: bool) -> None:
     """Say what was done and what to do next."""
+    if repaired and repaired.interrupted:
+        handled, planned = repaired.items() - repaired.items("to do"), repaired.items()
+        render.say(f"interrupted after a whole batch, {handled:,} of {planned:,} violations: run it again for the rest")
     if dry_run:
         render.say("dry run: rolled back, nothing was changed; the violations above are still there")
         return
-    if repaired:
+    if repaired and repaired.items("repaired"):
         render.say(f"repair run {repaired.run}; `quest-integrity undo {repaired.run}` takes it back")
-        if repaired.interrupted:
-            render.say("interrupted after a whole batch: run it again for the rest")
     errors, warnings = report.violations("error"), report.violations("warning")
     if errors:
-        render.say(f"{errors} violations of severity error; preview a repair with --fix-issues --dry-run")
+        render.say(f"{errors:,} violations of severity error; preview a repair with --fix-issues --dry-run")
     else:
-        render.say(f"clean: no violation of severity error ({warnings} warnings)")
+        render.say(f"clean: no violation of severity error ({warnings:,} warnings)")
     if repaired and not errors:
         render.say("next: `quest-integrity validate` enforces the law on old rows as well")
 

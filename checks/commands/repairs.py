@@ -32,12 +32,15 @@ def undo(
 
     Example: quest-integrity undo 3 --reason "wrong quest"
     """
-    with connected(context) as connection, Progress() as progress:
-        result = repair.undo(connection, run, reason, batch_size, lambda done, of: progress.at("undo", done, of))
+    with connected(context) as connection:
+        with Progress() as progress:
+            result = repair.undo(connection, run, reason, batch_size, lambda done, of: progress.at("undo", done, of))
         out = render.console()
         render.show_changes(repair.changes(connection, result.run), out)
         render.show_outcomes(result.outcomes, out)
-        if result.interrupted:
-            render.say(f"interrupted after a whole batch of undo {result.run}; run it again for the rest")
-    if any(outcome.outcome != "undone" for outcome in result.outcomes):
+        render.show_left(result.left, out)
+    if result.interrupted:
+        handled, planned = result.items() - result.items("to do"), result.items()
+        render.say(f"interrupted after a whole batch, {handled:,} of {planned:,} quests: undo {run} again for the rest")
+    if result.items("undone") < result.items():
         raise typer.Exit(EXIT_VIOLATIONS)

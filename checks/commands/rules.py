@@ -1,13 +1,12 @@
 """quest-integrity rules and explain."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from checks import render, settings, violations
+from checks import render, violations
 from checks import rules as reading
-from checks.commands import app, connected
+from checks.commands import app, connected, severities
 
 
 @app.command()
@@ -17,7 +16,7 @@ def rules(context: typer.Context) -> None:
     Example: quest-integrity rules
     """
     with connected(context) as connection:
-        scope = violations.Scope(severities=settings.severities(Path.cwd()))
+        scope = violations.Scope(severities=severities(connection))
         render.show_rules(reading.read(connection), violations.report(connection, scope), render.console())
 
 

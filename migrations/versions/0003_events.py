@@ -15,10 +15,32 @@ down_revision = "0002_rules"
 branch_labels = None
 depends_on = None
 
-FUNCTIONS = (
+OBJECTS = (
     "functions/refuse_event_change",
+    "functions/protect_event_partition",
     "functions/prepare_event_partitions",
     "functions/log_event",
+    "functions/retain_events",
+    "views/event_kind",
+    "views/events",
+    "views/corrections",
+    "views/approval_timeline",
+)
+
+KINDS = (
+    "application_approved",
+    "application_ended",
+    "participant_joined",
+    "participant_dropped",
+    "quest_write_corrected",
+    "repaired",
+    "undone",
+    "events_dropped",
+)
+
+MEANING = (
+    "Append-only log of what the triggers, repairs and the retention did, written in the same transaction. Kinds, "
+    "explained by integrity.event_kind: " + ", ".join(KINDS) + "."
 )
 
 
@@ -26,6 +48,8 @@ def upgrade() -> None:
     """Create the log and its partitions for this month and the next twelve."""
     op.create_table(
         "event",
+        # Orders the events of one transaction; at and transaction are the same for all of them.
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
         sa.Column("transaction", XID8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
         sa.Column("kind", sa.Text, nullable=False),
@@ -37,22 +61,19 @@ def upgrade() -> None:
         sa.Column("after", postgresql.JSONB),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("application_name", sa.Text, nullable=False),
-        sa.CheckConstraint(
-            "kind in ('application_approved', 'application_ended', 'participant_dropped',"
-            " 'quest_write_corrected', 'repaired', 'undone')",
-            name="event_kind_known",
-        ),
+        sa.CheckConstraint("kind in ({})".format(", ".join(f"'{kind}'" for kind in KINDS)), name="event_kind_known"),
         schema="integrity",
         postgresql_partition_by="RANGE (at)",
-        comment="Append-only log of what the triggers did and corrected, written in the same transaction.",
+        comment=MEANING,
     )
     op.create_index("event_quest_id_at_idx", "event", ["quest_id", "at"], schema="integrity")
-    install_all(FUNCTIONS)
+    install_all(OBJECTS)
     install("triggers/event_append_only", 1)
     execute("select integrity.prepare_event_partitions(12)")
 
 
 def downgrade() -> None:
     """Drop the log with everything in it."""
+    remove_all(tuple(name for name in OBJECTS if name.startswith("views/")))
     op.drop_table("event", schema="integrity")
-    remove_all(FUNCTIONS)
+    remove_all(tuple(name for name in OBJECTS if name.startswith("functions/")))

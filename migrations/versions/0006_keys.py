@@ -74,6 +74,7 @@ def upgrade() -> None:
         sa.Column("definition", sa.Text, nullable=False),
         sa.Column("requires", sa.Text),
         sa.Column("waits", sa.Boolean, nullable=False),
+        sa.Column("stand_in", sa.Text),
         sa.Column("rules", sa.ARRAY(sa.Text), nullable=False),
         sa.Column("position", sa.Integer, sa.Identity(always=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name="law_pkey"),

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from migrations.options import is_offline
-from migrations.sql_objects import execute, install_all, pinned_search_path, remove_all
+from migrations.sql_objects import execute, install, install_all, pinned_search_path, remove_all
 from migrations.steps import forget_law, record_law, under_lock
 
 revision = "0007_law"
@@ -23,9 +23,9 @@ FUNCTIONS = (
     "functions/refuse_unknown_status",
     "functions/derived_assignee",
     "functions/derived_status",
+    "functions/derive_locked_quest",
     "functions/derive_quest",
     "functions/lock_quest",
-    "functions/stamp_review",
     "functions/on_quest_write",
     "functions/on_participant_joined",
     "functions/on_participant_ended",
@@ -33,23 +33,31 @@ FUNCTIONS = (
     "functions/on_application_ended",
 )
 
+# Each is dropped again by whoever enforces the constraint it stands in for, on an empty database by 0009_validate.
+STAND_INS = (
+    "triggers/application_status_known",
+    "triggers/participant_status_known",
+    "triggers/quest_status_known",
+    "triggers/quest_heal",
+)
+
 TRIGGERS = (
-    "triggers/application_status",
-    "triggers/participant_status",
-    "triggers/quest_status",
     "triggers/application_participant",
     "triggers/participant_derive",
     "triggers/quest_derive",
 )
 
 
-def _check(relation: str, name: str, expression: str, *rules: str, waits: bool = False) -> dict[str, object]:
+def _check(
+    relation: str, name: str, expression: str, *rules: str, waits: bool = False, stand_in: str | None = None
+) -> dict[str, object]:
     return {
         "name": name,
         "relation": relation,
         "kind": "check",
         "definition": f"check ({expression})",
         "waits": waits,
+        "stand_in": stand_in,
         "rules": list(rules),
     }
 
@@ -89,6 +97,7 @@ LAW = (
         "unassigned_quest_with_participant",
         "open_quest_with_participant",
         "assignee_not_participant",
+        stand_in="integrity_heal",
     ),
     # An app row with an unknown status must still be saved unchanged, so these wait until there is none.
     _check(
@@ -97,6 +106,7 @@ LAW = (
         "status in ('pending', 'approved', 'rejected', 'kicked')",
         "unknown_status",
         waits=True,
+        stand_in="integrity_application_status_known",
     ),
     _check(
         "quests_questparticipant",
@@ -104,6 +114,7 @@ LAW = (
         "status in ('joined', 'in_progress', 'completed', 'dropped')",
         "unknown_status",
         waits=True,
+        stand_in="integrity_participant_status_known",
     ),
     _check(
         "quests_quest",
@@ -111,6 +122,7 @@ LAW = (
         "status in ('open', 'in-progress', 'completed')",
         "unknown_status",
         waits=True,
+        stand_in="integrity_quest_status_known",
     ),
     _foreign_key(
         "applications_application",
@@ -154,10 +166,11 @@ def upgrade() -> None:
     """Attach the constraints NOT VALID and the triggers."""
     record_law(LAW)
     install_all(FUNCTIONS)
+    install("functions/mark_application", 2)
     if is_offline():
         with pinned_search_path():
             execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
-        install_all(TRIGGERS)
+        install_all(TRIGGERS + STAND_INS)
         return
     # Looked up before the lock: telling whether a status is unknown reads the whole table.
     statements = list(op.get_bind().scalars(sa.text(ATTACHABLE)))
@@ -166,7 +179,7 @@ def upgrade() -> None:
         with pinned_search_path():
             for statement in statements:
                 execute(statement)
-        install_all(TRIGGERS)
+        install_all(TRIGGERS + STAND_INS)
 
     under_lock(TABLES, attach)
 
@@ -175,10 +188,11 @@ def downgrade() -> None:
     """Detach the triggers and the constraints."""
 
     def detach() -> None:
-        remove_all(TRIGGERS)
+        remove_all(TRIGGERS + STAND_INS)
         for row in reversed(LAW):
             execute(f"alter table public.{row['relation']} drop constraint if exists {row['name']}")
 
     under_lock(TABLES, detach)
     remove_all(FUNCTIONS)
+    install("functions/mark_application", 1)
     forget_law([str(row["name"]) for row in LAW])

@@ -30,6 +30,8 @@ OBJECTS = (
     "functions/plan_repair",
     "functions/record_changes",
     "functions/repair_batch",
+    "functions/repair_violation",
+    "views/repair_effect",
     "functions/restore_row",
     "functions/start_undo",
     "functions/undo_quest",

@@ -1,5 +1,8 @@
-create or replace function integrity.derive_quest(of_quest bigint)
-returns void
+create or replace function integrity.derive_quest(
+  of_quest bigint,
+  out before jsonb,
+  out after jsonb
+)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -7,7 +10,7 @@ declare
   quest record;
   assignee uuid;
 begin
-  -- Two transactions that change the participants of one quest meet here: the second reads when the first has ended.
+  -- Two transactions that change the participants of one quest meet here: the second reads only after the first has ended.
   select
     status,
     assigned_to_id
@@ -20,22 +23,21 @@ begin
     return;
   end if;
 
-  assignee := integrity.derived_assignee(of_quest, quest.assigned_to_id);
+  assignee := integrity.derive_locked_quest(of_quest, quest.status, quest.assigned_to_id);
 
-  update public.quests_quest
-  set
-    status = integrity.derived_status(quest.status, assignee),
-    assigned_to_id = assignee
-  where
-    id = of_quest
-    and (
-      assigned_to_id is distinct from assignee
-      or status <> integrity.derived_status(quest.status, assignee)
+  if
+    assignee is distinct from quest.assigned_to_id
+    or integrity.derived_status(quest.status, assignee) <> quest.status
+  then
+    before := jsonb_build_object('quest_status', quest.status, 'assigned_to_id', quest.assigned_to_id);
+    after := jsonb_build_object(
+      'quest_status', integrity.derived_status(quest.status, assignee), 'assigned_to_id', assignee
     );
+  end if;
 end
 $$;
 
 comment on function integrity.derive_quest(bigint) is
-'Locks a quest and derives its status and assignee from its active participants; writes it only when they differ.';
+'Locks a quest and derives its status and assignee from its active participants; writes it only when they differ, and returns them before and after when it did.';
 
 revoke all on function integrity.derive_quest(bigint) from public;

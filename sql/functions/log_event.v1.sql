@@ -7,11 +7,13 @@ create or replace function integrity.log_event(
   before jsonb,
   after jsonb
 )
-returns void
-language sql
+returns boolean
+language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+-- Not SQL: before PostgreSQL 18 that is planned anew at each call.
 as $$
+begin
   insert into integrity.event (
     kind,
     quest_id,
@@ -33,7 +35,9 @@ as $$
     log_event.after,
     coalesce(nullif(current_setting('integrity.actor', true), ''), session_user),
     current_setting('application_name')
-  )
+  );
+  return true;
+end
 $$;
 
 comment on function integrity.log_event(text, bigint, uuid, bigint, bigint, jsonb, jsonb) is

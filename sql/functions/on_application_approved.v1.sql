@@ -5,9 +5,21 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  quest record;
   participant record;
+  participant_before text;
+  approved_before boolean;
+  assignee uuid;
+  before jsonb;
+  after jsonb;
+  announced text;
+  logged boolean;
 begin
-  perform
+  -- Two transactions that change the participants of one quest meet here: the second reads only after the first has ended.
+  select
+    status,
+    assigned_to_id
+  into quest
   from public.quests_quest
   where id = new.quest_id
   for no key update;
@@ -28,8 +40,36 @@ begin
   limit 1
   -- Whoever moves a dropped participant away locks no quest: without this lock the row can be gone when it is updated.
   for no key update;
+  participant_before := participant.status;
 
-  if participant.id is null or participant.status = 'dropped' then
+  approved_before := exists (
+    select
+    from public.applications_application
+    where
+      quest_id = new.quest_id
+      and applicant_id = new.applicant_id
+      and integrity_approved
+      and id <> new.id
+  );
+
+  if approved_before and participant.status <> 'dropped' then
+    if not exists (
+      select
+      from pg_catalog.pg_constraint as approval_key
+      where
+        approval_key.conrelid = tg_relid
+        and approval_key.conname = 'integrity_approved_application_key'
+    ) then
+      -- Old duplicates keep the key from being built; new ones are refused all the same.
+      raise exception 'user % has an approved application to quest % already', new.applicant_id, new.quest_id
+        using
+          errcode = 'unique_violation',
+          schema = tg_table_schema,
+          table = tg_table_name,
+          constraint = 'integrity_approved_application_key',
+          hint = 'End the other application first.';
+    end if;
+  elsif approved_before then
     -- An older approval that outlived its participant (a row from before the law) ended when that participant did.
     -- One written by this very statement, which has the same xmin, is a second approval: the key refuses it.
     update public.applications_application
@@ -46,30 +86,10 @@ begin
           own.quest_id = new.quest_id
           and own.id = new.id
       );
-  elsif not exists (
-    select
-    from pg_catalog.pg_constraint as approval_key
-    where
-      approval_key.conrelid = tg_relid
-      and approval_key.conname = 'integrity_approved_application_key'
-  ) and exists (
-    select
-    from public.applications_application
-    where
-      quest_id = new.quest_id
-      and applicant_id = new.applicant_id
-      and status = 'approved'
-      and id <> new.id
-  ) then
-    -- Old duplicates keep the key from being built; new ones are refused all the same.
-    raise exception 'user % has an approved application to quest % already', new.applicant_id, new.quest_id
-      using
-        errcode = 'unique_violation',
-        schema = tg_table_schema,
-        table = tg_table_name,
-        constraint = 'integrity_approved_application_key',
-        hint = 'End the other application first.';
   end if;
+
+  -- Tells the participant's own triggers that this quest is locked and derived below; the law does not listen to it.
+  announced := set_config('integrity.derived_quest', new.quest_id::text, true);
 
   if participant.id is null then
     insert into public.quests_questparticipant (
@@ -80,7 +100,8 @@ begin
       progress_notes,
       application_id,
       application_date,
-      reviewed_at
+      reviewed_at,
+      integrity_active
     )
     values (
       new.quest_id,
@@ -90,7 +111,8 @@ begin
       '',
       new.id,
       new.applied_at,
-      new.reviewed_at
+      new.reviewed_at,
+      true
     )
     returning id, status, application_id
     into participant;
@@ -103,13 +125,32 @@ begin
       reviewed_at = new.reviewed_at
     where
       quest_id = new.quest_id
-      and id = participant.id;
+      and id = participant.id
+    returning id, status, application_id
+    into participant;
   end if;
 
-  perform integrity.log_event(
-    'application_approved', new.quest_id, new.applicant_id, new.id, participant.id,
-    case when tg_op = 'UPDATE' then jsonb_build_object('status', old.status) end,
-    jsonb_build_object('status', new.status)
+  announced := set_config('integrity.derived_quest', '', true);
+  assignee := integrity.derive_locked_quest(new.quest_id, quest.status, quest.assigned_to_id);
+
+  before := jsonb_build_object(
+    'application_status', case when tg_op = 'UPDATE' then old.status end,
+    'participant_status', participant_before
+  );
+  after := jsonb_build_object('application_status', new.status, 'participant_status', participant.status);
+
+  if
+    assignee is distinct from quest.assigned_to_id
+    or integrity.derived_status(quest.status, assignee) <> quest.status
+  then
+    before := before || jsonb_build_object('quest_status', quest.status, 'assigned_to_id', quest.assigned_to_id);
+    after := after || jsonb_build_object(
+      'quest_status', integrity.derived_status(quest.status, assignee), 'assigned_to_id', assignee
+    );
+  end if;
+
+  logged := integrity.log_event(
+    'application_approved', new.quest_id, new.applicant_id, new.id, participant.id, before, after
   );
   return null;
 end

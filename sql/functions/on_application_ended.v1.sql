@@ -4,16 +4,23 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  after jsonb;
 begin
   perform
   from public.quests_quest
   where id = old.quest_id
   for no key update;
 
+  after := jsonb_build_object('application_status', case when tg_op = 'UPDATE' then new.status end);
+
+  if tg_op = 'UPDATE' and (old.quest_id, old.applicant_id) is distinct from (new.quest_id, new.applicant_id) then
+    after := after || jsonb_build_object('quest_id', new.quest_id, 'user_id', new.applicant_id);
+  end if;
+
   perform integrity.log_event(
     'application_ended', old.quest_id, old.applicant_id, old.id, null,
-    jsonb_build_object('status', old.status),
-    jsonb_build_object('status', case when tg_op = 'UPDATE' then new.status end)
+    jsonb_build_object('application_status', old.status), after
   );
 
   update public.quests_questparticipant as participant

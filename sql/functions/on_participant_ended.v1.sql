@@ -4,17 +4,14 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  quest record;
+  after jsonb;
 begin
   perform
   from public.quests_quest
   where id = old.quest_id
   for no key update;
-
-  perform integrity.log_event(
-    'participant_dropped', old.quest_id, old.user_id, null, old.id,
-    jsonb_build_object('status', old.status),
-    jsonb_build_object('status', case when tg_op = 'UPDATE' then new.status end)
-  );
 
   update public.applications_application as application
   set status = 'kicked'
@@ -31,7 +28,23 @@ begin
         and participant.status <> 'dropped'
     );
 
-  perform integrity.derive_quest(old.quest_id);
+  select
+    derived.before,
+    derived.after
+  into quest
+  from integrity.derive_quest(old.quest_id) as derived;
+
+  after := jsonb_build_object('participant_status', case when tg_op = 'UPDATE' then new.status end);
+
+  if tg_op = 'UPDATE' and (old.quest_id, old.user_id) is distinct from (new.quest_id, new.user_id) then
+    after := after || jsonb_build_object('quest_id', new.quest_id, 'user_id', new.user_id);
+  end if;
+
+  perform integrity.log_event(
+    'participant_dropped', old.quest_id, old.user_id, null, old.id,
+    jsonb_build_object('participant_status', old.status) || coalesce(quest.before, '{}'),
+    after || coalesce(quest.after, '{}')
+  );
   return null;
 end
 $$;

@@ -4,8 +4,25 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  quest record;
 begin
-  perform integrity.derive_quest(new.quest_id);
+  select
+    derived.before,
+    derived.after
+  into quest
+  from integrity.derive_quest(new.quest_id) as derived;
+
+  -- A participant that an approval brings in carries its application, and is part of that approval's event.
+  if new.application_id is null then
+    perform integrity.log_event(
+      'participant_joined', new.quest_id, new.user_id, null, new.id,
+      jsonb_build_object('participant_status', case when tg_op = 'UPDATE' then old.status end)
+      || coalesce(quest.before, '{}'),
+      jsonb_build_object('participant_status', new.status) || coalesce(quest.after, '{}')
+    );
+  end if;
+
   return null;
 end
 $$;

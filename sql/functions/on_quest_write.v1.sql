@@ -10,12 +10,13 @@ declare
 begin
   new.assigned_to_id := integrity.derived_assignee(new.id, written_assignee);
   new.status := integrity.derived_status(written_status, new.assigned_to_id);
+  new.integrity_assigned := nullif(new.assigned_to_id is not null, false);
 
   if new.assigned_to_id is distinct from written_assignee or new.status <> written_status then
     perform integrity.log_event(
       'quest_write_corrected', new.id, null, null, null,
-      jsonb_build_object('status', written_status, 'assigned_to_id', written_assignee),
-      jsonb_build_object('status', new.status, 'assigned_to_id', new.assigned_to_id)
+      jsonb_build_object('quest_status', written_status, 'assigned_to_id', written_assignee),
+      jsonb_build_object('quest_status', new.status, 'assigned_to_id', new.assigned_to_id)
     );
   end if;
 

@@ -23,6 +23,7 @@ begin
     on violation.rule = repair_order.rule
   where
     violation.repair is not null
+    and violation.quest_id is not null
     and (of_rules is null or violation.rule = any(of_rules))
     and (of_user is null or violation.user_id = of_user)
     and (of_quest is null or violation.quest_id = of_quest)

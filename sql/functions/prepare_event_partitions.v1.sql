@@ -1,55 +1,108 @@
 create or replace function integrity.prepare_event_partitions(months_ahead integer)
 returns integer
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
+-- Creating a partition locks the whole log: rather give up than let approvals queue behind a long transaction.
+set lock_timeout = '3s'
 as $$
 declare
-  first_day timestamptz;
+  this_month constant timestamp not null := date_trunc('month', now() at time zone 'UTC');
+  months timestamp[];
+  first_day timestamp;
   partition_name text;
   created integer := 0;
 begin
+  -- Others that prepare or retain wait here; readers and writers of the log do not.
+  lock table integrity.event in share update exclusive mode;
+
+  select array_agg(this_month + make_interval(months => ahead))
+  into months
+  from generate_series(0, months_ahead) as ahead;
+
+  if to_regclass('integrity.event_default') is not null then
+    perform
+    from integrity.event_default
+    limit 1;
+
+    if found then
+      -- A month whose rows wait in the default partition cannot get its own, and nothing may delete them there:
+      -- the whole partition makes way, its rows go where they belong, then it is dropped.
+      lock table integrity.event in access exclusive mode;
+      alter table integrity.event detach partition integrity.event_default;
+      alter table integrity.event_default rename to event_waiting;
+
+      select array_agg(distinct month)
+      into months
+      from (
+        select unnest(months)
+        union
+        select date_trunc('month', waiting.at at time zone 'UTC')
+        from integrity.event_waiting as waiting
+      ) as needed (month);
+    end if;
+  end if;
+
   if to_regclass('integrity.event_default') is null then
     -- A month that nobody prepared must not make an approval fail.
     create table integrity.event_default partition of integrity.event default;
-    create trigger integrity_append_only_truncate
-    before truncate on integrity.event_default
-    for each statement
-    execute function integrity.refuse_event_change();
-    revoke all on integrity.event_default from public;
+    perform integrity.protect_event_partition('event_default');
     created := created + 1;
   end if;
 
-  for first_day in
-    select month.first_day at time zone 'UTC'
-    from generate_series(
-      date_trunc('month', now() at time zone 'UTC'),
-      date_trunc('month', now() at time zone 'UTC') + make_interval(months => months_ahead),
-      interval '1 month'
-    ) as month (first_day)
-  loop
-    partition_name := 'event_' || to_char(first_day at time zone 'UTC', 'YYYY_MM');
+  foreach first_day in array months loop
+    partition_name := to_char(first_day, '"event_"YYYY_MM');
     continue when to_regclass(format('integrity.%I', partition_name)) is not null;
 
     execute format(
       'create table integrity.%I partition of integrity.event for values from (%L) to (%L)',
       partition_name,
-      first_day,
-      ((first_day at time zone 'UTC') + interval '1 month') at time zone 'UTC'
+      first_day at time zone 'UTC',
+      (first_day + interval '1 month') at time zone 'UTC'
     );
-    execute format(
-      'create trigger integrity_append_only_truncate before truncate on integrity.%I
-      for each statement execute function integrity.refuse_event_change()',
-      partition_name
-    );
-    execute format('revoke all on integrity.%I from public', partition_name);
+    perform integrity.protect_event_partition(partition_name);
     created := created + 1;
   end loop;
+
+  if to_regclass('integrity.event_waiting') is not null then
+    insert into integrity.event (
+      id,
+      at,
+      transaction,
+      kind,
+      quest_id,
+      user_id,
+      application_id,
+      participant_id,
+      before,
+      after,
+      actor,
+      application_name
+    )
+    overriding system value
+    select
+      waiting.id,
+      waiting.at,
+      waiting.transaction,
+      waiting.kind,
+      waiting.quest_id,
+      waiting.user_id,
+      waiting.application_id,
+      waiting.participant_id,
+      waiting.before,
+      waiting.after,
+      waiting.actor,
+      waiting.application_name
+    from integrity.event_waiting as waiting;
+
+    drop table integrity.event_waiting;
+  end if;
 
   return created;
 end
 $$;
 
 comment on function integrity.prepare_event_partitions(integer) is
-'Creates the event log''s partitions, by UTC month, for this month and the given number of months ahead, and the default one. Returns how many it created.';
+'Creates the event log''s partitions, by UTC month, for this month, the given number of months ahead and every month whose rows wait in the default partition, which it empties. Returns how many it created.';
 
 revoke all on function integrity.prepare_event_partitions(integer) from public;

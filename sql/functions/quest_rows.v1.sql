@@ -9,6 +9,11 @@ language plpgsql
 -- Volatile, so that it sees what the calling function has just written.
 volatile
 set search_path = pg_catalog, pg_temp
+-- What a row looks like must not depend on who looks: an undo compares with what another session recorded.
+set timezone = 'UTC'
+set intervalstyle = 'iso_8601'
+set bytea_output = 'hex'
+set extra_float_digits = 1
 as $$
 declare
   reference record;

@@ -10,7 +10,7 @@ begin
       schema = tg_table_schema,
       table = tg_table_name,
       constraint = 'integrity_event_append_only',
-      hint = 'Old months are removed whole, by dropping their partition.';
+      hint = 'Old months are dropped whole by integrity.retain_events().';
 end
 $$;
 

@@ -4,6 +4,12 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if tg_op = 'UPDATE' then
+    if new.status = old.status then
+      return new;
+    end if;
+  end if;
+
   raise exception 'status % is none of the app''s values for %', quote_literal(new.status), tg_table_name
     using
       errcode = 'check_violation',

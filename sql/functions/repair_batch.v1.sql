@@ -12,6 +12,7 @@ declare
   numbers bigint[];
   quests bigint[];
   live text[];
+  violations jsonb;
   rows_before jsonb;
   refused_by text;
 begin
@@ -62,7 +63,7 @@ begin
 
   -- What others have repaired or removed since the plan is gone from the view by now.
   execute format(
-    'select coalesce(array_agg(violation.key), array[]::text[])
+    'select coalesce(array_agg(violation.key), array[]::text[]), jsonb_agg(to_jsonb(violation))
     from integrity.%I as violation
     where violation.quest_id = any($1)
     and violation.key in (
@@ -70,7 +71,7 @@ begin
     )',
     batch_rule
   )
-  into live
+  into live, violations
   using quests, of_run, numbers;
 
   select jsonb_agg(to_jsonb(quest_row))
@@ -90,7 +91,11 @@ begin
   end;
 
   if refused_by is not null and cardinality(numbers) > 1 then
-    return integrity.repair_batch(of_run, 1);
+    -- One by one, so that only those that the law refuses are left.
+    for each_one in 1..cardinality(numbers) loop
+      perform integrity.repair_batch(of_run, 1);
+    end loop;
+    return cardinality(numbers);
   end if;
 
   perform integrity.record_changes(of_run, batch_rule, quests, rows_before);
@@ -110,11 +115,28 @@ begin
   )
   using of_run, numbers, live, quests, refused_by;
 
+  perform
+    integrity.log_event(
+      'repaired', violation.quest_id, violation.user_id, violation.application_id, violation.participant_id,
+      violation.found, jsonb_build_object('run', of_run, 'key', violation.key)
+    )
+  from
+    jsonb_to_recordset(violations) as violation (
+      key text, quest_id bigint, user_id uuid, application_id bigint, participant_id bigint, found jsonb
+    )
+  inner join integrity.repair_item as item
+    on violation.key = item.key
+  where
+    item.run = of_run
+    and item.number = any(numbers)
+    and item.outcome = 'repaired'
+  order by item.number;
+
   return cardinality(numbers);
 end
 $$;
 
 comment on function integrity.repair_batch(bigint, integer) is
-'Repairs the next violations of a run, all of one rule, under the locks of their quests, and records every row changed. A violation whose repair the law refuses is left, with the constraint''s name. Returns how many violations it handled; 0 when the run is finished. Commit after each call.';
+'Repairs the next violations of a run, all of one rule, under the locks of their quests, and records every row changed and an event for each violation repaired. A violation whose repair the law refuses is left, with the constraint''s name. Returns how many violations it handled; 0 when the run is finished. Commit after each call.';
 
 revoke all on function integrity.repair_batch(bigint, integer) from public;

@@ -17,7 +17,9 @@ begin
       array_agg(
         participant.id
         order by
-          array_position(array['completed', 'in_progress', 'joined', 'dropped'], participant.status::text),
+          -- An unknown status is somebody still there.
+          participant.status = 'dropped',
+          array_position(array['completed', 'in_progress', 'joined'], participant.status::text),
           participant.joined_at,
           participant.id
       ) as ids

@@ -10,28 +10,51 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   same_row text;
-  changed text;
+  columns text;
 begin
-  select string_agg(format('target.%1$I = (jsonb_populate_record(null::%2$s, $1)).%1$I', member, relation), ' and ')
+  -- The key of a table without a primary key is its whole row, which may hold NULLs.
+  select
+    string_agg(
+      case
+        when row_key -> member = 'null' then format('target.%I is null', member)
+        else format('target.%1$I = (jsonb_populate_record(null::%2$s, $1)).%1$I', member, relation)
+      end,
+      ' and '
+    )
   into same_row
   from jsonb_object_keys(row_key) as member;
+
+  -- Generated columns follow by themselves.
+  select
+    string_agg(
+      format(
+        case when after is null then '%1$I' else '%1$I = (jsonb_populate_record(null::%2$s, $2)).%1$I' end,
+        attribute.attname,
+        relation
+      ),
+      ', '
+    )
+  into columns
+  from pg_catalog.pg_attribute as attribute
+  where
+    attribute.attrelid = relation::regclass
+    and attribute.attnum > 0
+    and not attribute.attisdropped
+    and attribute.attgenerated = ''
+    and before -> attribute.attname is distinct from after -> attribute.attname;
 
   if before is null then
     execute format('delete from %s as target where %s', relation, same_row)
     using row_key;
   elsif after is null then
     execute format(
-      'insert into %1$s overriding system value select * from jsonb_populate_record(null::%1$s, $1)',
-      relation
+      'insert into %1$s (%2$s) overriding system value select %2$s from jsonb_populate_record(null::%1$s, $1)',
+      relation,
+      columns
     )
     using before;
-  else
-    select string_agg(format('%1$I = (jsonb_populate_record(null::%2$s, $2)).%1$I', member, relation), ', ')
-    into changed
-    from jsonb_object_keys(before) as member
-    where before -> member is distinct from after -> member;
-
-    execute format('update %s as target set %s where %s', relation, changed, same_row)
+  elsif columns is not null then
+    execute format('update %s as target set %s where %s', relation, columns, same_row)
     using row_key, before;
   end if;
 end

@@ -24,8 +24,11 @@ begin
     limit batch_size
   loop
     begin
-      became := integrity.undo_quest(of_run, item.quest_id);
-      why := null;
+      select
+        undone.outcome,
+        undone.detail
+      into strict became, why
+      from integrity.undo_quest(of_run, item.quest_id) as undone;
     exception
       when integrity_constraint_violation then
         get stacked diagnostics why = constraint_name;

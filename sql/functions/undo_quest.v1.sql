@@ -1,17 +1,17 @@
 create or replace function integrity.undo_quest(
   of_run bigint,
-  of_quest bigint
+  of_quest bigint,
+  out outcome text,
+  out detail text
 )
-returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   undone_run bigint;
   rows_before jsonb;
-  change record;
+  effect record;
   restored integer := 0;
-  kept integer := 0;
 begin
   select run.undoes
   into strict undone_run
@@ -27,14 +27,13 @@ begin
   into rows_before
   from integrity.quest_rows(array[of_quest]) as quest_row;
 
-  for change in
+  for effect in
     select
       recorded.relation,
       recorded.row_key,
       recorded.before,
-      recorded.after,
-      (present.content is not distinct from recorded.after) as untouched
-    from integrity.repair_change as recorded
+      recorded.after
+    from integrity.repair_effect as recorded
     left join jsonb_to_recordset(rows_before) as present (relation text, row_key jsonb, content jsonb)
       on
         recorded.relation = present.relation
@@ -42,14 +41,19 @@ begin
     where
       recorded.run = undone_run
       and recorded.quest_id = of_quest
-    order by recorded.number desc
+      and present.content is not distinct from recorded.after
+    order by
+      -- What others refer to first; the quest last, since the mechanism derives it from all the rest.
+      case
+        when to_regclass(recorded.relation) = 'public.quests_quest'::regclass then 4
+        when recorded.after is null then 1
+        when recorded.before is not null then 2
+        else 3
+      end,
+      recorded.number desc
   loop
-    if change.untouched then
-      perform integrity.restore_row(change.relation, change.row_key, change.before, change.after);
-      restored := restored + 1;
-    else
-      kept := kept + 1;
-    end if;
+    perform integrity.restore_row(effect.relation, effect.row_key, effect.before, effect.after);
+    restored := restored + 1;
   end loop;
 
   -- The law speaks here and not at COMMIT, where it would take other quests' undo with it.
@@ -58,30 +62,58 @@ begin
 
   perform integrity.record_changes(of_run, 'undo', array[of_quest], rows_before);
 
-  if restored = 0 then
-    return 'changed since';
-  end if;
-
-  if kept > 0 or exists (
+  with wanted as (
     select
-    from integrity.repair_change as recorded
-    left join integrity.quest_rows(array[of_quest]) as present
-      on
-        recorded.relation = present.relation
-        and recorded.row_key = present.row_key
+      recorded.relation,
+      recorded.row_key,
+      recorded.before as content
+    from integrity.repair_effect as recorded
     where
       recorded.run = undone_run
       and recorded.quest_id = of_quest
-      and present.content is distinct from recorded.before
-  ) then
-    return 'partly undone';
-  end if;
+    union all
+    select
+      present.relation,
+      present.row_key,
+      present.content
+    from jsonb_to_recordset(rows_before) as present (relation text, row_key jsonb, content jsonb)
+    where
+      not exists (
+        select
+        from integrity.repair_effect as recorded
+        where
+          recorded.run = undone_run
+          and recorded.quest_id = of_quest
+          and recorded.relation = present.relation
+          and recorded.row_key = present.row_key
+      )
+  )
 
-  return 'undone';
+  select
+    string_agg(
+      format('%s %s', coalesce(wanted.relation, present.relation), coalesce(wanted.row_key, present.row_key)),
+      ', '
+      order by
+        coalesce(wanted.relation, present.relation),
+        coalesce(wanted.row_key, present.row_key)
+    )
+  into detail
+  from wanted
+  full join integrity.quest_rows(array[of_quest]) as present
+    on
+      wanted.relation = present.relation
+      and wanted.row_key = present.row_key
+  where wanted.content is distinct from present.content;
+
+  outcome := case
+    when detail is null then 'undone'
+    when restored = 0 then 'changed since'
+    else 'partly undone'
+  end;
 end
 $$;
 
 comment on function integrity.undo_quest(bigint, bigint) is
-'Restores the rows of one quest that the undone run changed and nobody has changed since. Returns undone, partly undone (some were changed since, or the law allows no return to them) or changed since.';
+'Restores the rows of one quest that the undone run changed and nobody has changed since. The outcome is undone, partly undone (some were changed since, or the law allows no return to how it was) or changed since; the detail names the rows that are not as they were before that run.';
 
 revoke all on function integrity.undo_quest(bigint, bigint) from public;

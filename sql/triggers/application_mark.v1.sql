@@ -1,5 +1,5 @@
 create or replace trigger integrity_mark
-before insert or update on public.applications_application
+before insert or update of status, integrity_approved on public.applications_application
 for each row
 when (new.integrity_approved is distinct from nullif(new.status = 'approved', false))
 execute function integrity.mark_application();

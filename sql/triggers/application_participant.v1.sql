@@ -1,41 +1,31 @@
-create or replace trigger integrity_review_on_insert
-before insert on public.applications_application
-for each row
-when (new.status = 'approved' and new.reviewed_at is null)
-execute function integrity.stamp_review();
-
-create or replace trigger integrity_review_on_update
-before update on public.applications_application
-for each row
-when (new.status = 'approved' and new.reviewed_at is null and old.status is distinct from 'approved')
-execute function integrity.stamp_review();
-
 create or replace trigger integrity_approved_on_insert
 after insert on public.applications_application
 for each row
-when (new.status = 'approved')
+when (new.integrity_approved)
 execute function integrity.on_application_approved();
 
 create or replace trigger integrity_approved_on_update
-after update on public.applications_application
+after update of status, quest_id, applicant_id, integrity_approved on public.applications_application
 for each row
 when (
-  new.status = 'approved'
+  new.integrity_approved
   and (
-    old.status <> 'approved'
-    or (old.quest_id, old.applicant_id) is distinct from (new.quest_id, new.applicant_id)
+    old.integrity_approved is null
+    or new.quest_id <> old.quest_id
+    or new.applicant_id <> old.applicant_id
   )
 )
 execute function integrity.on_application_approved();
 
 create or replace trigger integrity_ended_on_update
-after update on public.applications_application
+after update of status, quest_id, applicant_id, integrity_approved on public.applications_application
 for each row
 when (
-  old.status = 'approved'
+  old.integrity_approved
   and (
-    new.status <> 'approved'
-    or (old.quest_id, old.applicant_id) is distinct from (new.quest_id, new.applicant_id)
+    new.integrity_approved is null
+    or new.quest_id <> old.quest_id
+    or new.applicant_id <> old.applicant_id
   )
 )
 execute function integrity.on_application_ended();
@@ -43,14 +33,8 @@ execute function integrity.on_application_ended();
 create or replace trigger integrity_ended_on_delete
 after delete on public.applications_application
 for each row
-when (old.status = 'approved')
+when (old.integrity_approved)
 execute function integrity.on_application_ended();
-
-comment on trigger integrity_review_on_insert on public.applications_application is
-'Stamps the review time of an application inserted as approved.';
-
-comment on trigger integrity_review_on_update on public.applications_application is
-'Stamps the review time of an application that becomes approved.';
 
 comment on trigger integrity_approved_on_insert on public.applications_application is
 'Gives an application inserted as approved its participant.';

@@ -1,34 +1,41 @@
 create or replace trigger integrity_lock_quest
 before insert on public.quests_questparticipant
 for each row
+when (current_setting('integrity.derived_quest', true) is distinct from new.quest_id::text)
 execute function integrity.lock_quest();
 
 create or replace trigger integrity_joined_on_insert
 after insert on public.quests_questparticipant
 for each row
-when (new.status <> 'dropped')
+when (
+  new.integrity_active
+  and current_setting('integrity.derived_quest', true) is distinct from new.quest_id::text
+)
 execute function integrity.on_participant_joined();
 
 create or replace trigger integrity_joined_on_update
-after update on public.quests_questparticipant
+after update of status, quest_id, user_id, integrity_active on public.quests_questparticipant
 for each row
 when (
-  new.status <> 'dropped'
+  new.integrity_active
   and (
-    old.status = 'dropped'
-    or (old.quest_id, old.user_id) is distinct from (new.quest_id, new.user_id)
+    old.integrity_active is null
+    or new.quest_id <> old.quest_id
+    or new.user_id <> old.user_id
   )
+  and current_setting('integrity.derived_quest', true) is distinct from new.quest_id::text
 )
 execute function integrity.on_participant_joined();
 
 create or replace trigger integrity_ended_on_update
-after update on public.quests_questparticipant
+after update of status, quest_id, user_id, integrity_active on public.quests_questparticipant
 for each row
 when (
-  old.status <> 'dropped'
+  old.integrity_active
   and (
-    new.status = 'dropped'
-    or (old.quest_id, old.user_id) is distinct from (new.quest_id, new.user_id)
+    new.integrity_active is null
+    or new.quest_id <> old.quest_id
+    or new.user_id <> old.user_id
   )
 )
 execute function integrity.on_participant_ended();

@@ -1,5 +1,5 @@
 create or replace trigger integrity_mark
-before insert or update on public.quests_questparticipant
+before insert or update of status, integrity_active on public.quests_questparticipant
 for each row
 when (new.integrity_active is distinct from nullif(new.status <> 'dropped', false))
 execute function integrity.mark_participant();

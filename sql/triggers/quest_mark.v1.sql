@@ -1,5 +1,5 @@
 create or replace trigger integrity_mark
-before insert or update on public.quests_quest
+before insert or update of status, assigned_to_id, integrity_assigned on public.quests_quest
 for each row
 when (new.integrity_assigned is distinct from nullif(new.assigned_to_id is not null, false))
 execute function integrity.mark_quest();

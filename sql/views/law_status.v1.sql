@@ -8,6 +8,7 @@ with placed as (
     law.definition,
     law.requires,
     law.waits,
+    law.stand_in,
     law.rules,
     law.position,
     installation.app_schema,
@@ -25,6 +26,7 @@ observed as (
   select
     placed.*,
     case
+      when own.convalidated and stand_in.oid is not null then 'stood in for'
       when own.convalidated then 'enforced'
       when own.oid is not null then 'not validated'
       when not own_index.indisvalid then 'index invalid'
@@ -37,6 +39,10 @@ observed as (
     on
       placed.relation_id = own.conrelid
       and placed.name = own.conname
+  left join pg_catalog.pg_trigger as stand_in
+    on
+      stand_in.tgrelid = placed.relation_id
+      and stand_in.tgname = placed.stand_in
   left join pg_catalog.pg_class as index_class
     on
       placed.name = index_class.relname
@@ -58,6 +64,8 @@ select
   observed.waits,
   observed.rules,
   case observed.state
+    when 'stood in for'
+      then format('drop trigger %I on %I.%I', observed.stand_in, observed.app_schema, observed.relation)
     when 'not validated'
       then
         format(
@@ -92,6 +100,6 @@ select
 from observed;
 
 comment on view integrity.law_status is
-'Every constraint of the law, how far it is enforced (missing, waiting, index invalid, index built, not validated, enforced), and the statement that takes it one step further.';
+'Every constraint of the law, how far it is enforced (missing, waiting, index invalid, index built, not validated, stood in for, enforced), and the statement that takes it one step further.';
 
 revoke all on integrity.law_status from public;

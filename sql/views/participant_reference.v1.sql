@@ -5,10 +5,9 @@ select
   coalesce(
     (
       select
-        format(
-          'jsonb_build_object(%s)',
-          string_agg(format('%L, referrer.%I', member.attname, member.attname), ', ' order by member.attnum)
-        )
+        'jsonb_build_object('
+        || string_agg(format('%L, referrer.%I', member.attname, member.attname), ', ' order by member.attnum)
+        || ')'
       from pg_catalog.pg_constraint as primary_key
       inner join pg_catalog.pg_attribute as member
         on

@@ -1,0 +1,32 @@
+"""quest-integrity events."""
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from checks import events as log
+from checks import violations
+from checks.commands import app, connected
+
+
+@app.command()
+def events(
+    context: typer.Context,
+    quest: Annotated[int | None, typer.Option(metavar="ID", help="Only of this quest.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="USERNAME", help="Only of this user.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only from then on: a date, a time, today.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Only of this kind; repeatable.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
+    form: Annotated[Literal["table", "json", "ndjson", "csv"], typer.Option("--format")] = "table",
+) -> None:
+    """List what the triggers, repairs and the retention did, newest first.
+
+    Example: quest-integrity events --quest 5 --since yesterday
+    """
+    with connected(context) as connection:
+        log.require_kinds(connection, kind or [])
+        found = violations.find_user(connection, user) if user is not None else None
+        wanted = {"quest": quest, "user": found, "since": since, "kinds": kind or None, "limit": limit}
+        with violations.one_snapshot(connection):
+            log.write(connection, wanted, form, sys.stdout)

@@ -1,0 +1,20 @@
+create or replace function integrity.mark_application()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  new.integrity_approved := nullif(new.status = 'approved', false);
+
+  if new.integrity_approved and new.reviewed_at is null then
+    new.reviewed_at := now();
+  end if;
+
+  return new;
+end
+$$;
+
+comment on function integrity.mark_application() is
+'Trigger function. Sets the marker integrity_approved of an application to its definition, and gives one that becomes approved without a review time the time of the transaction.';
+
+revoke all on function integrity.mark_application() from public;

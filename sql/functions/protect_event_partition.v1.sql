@@ -1,0 +1,21 @@
+create or replace function integrity.protect_event_partition(partition_name text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Row triggers come with the partition; the one against TRUNCATE does not.
+  execute format(
+    'create trigger integrity_append_only_truncate before truncate on integrity.%I
+    for each statement execute function integrity.refuse_event_change()',
+    partition_name
+  );
+  execute format('alter table integrity.%I enable always trigger integrity_append_only_truncate', partition_name);
+  execute format('revoke all on integrity.%I from public', partition_name);
+end
+$$;
+
+comment on function integrity.protect_event_partition(text) is
+'Makes a new partition of the event log refuse TRUNCATE.';
+
+revoke all on function integrity.protect_event_partition(text) from public;

@@ -1,0 +1,167 @@
+"""Everything that DDL can leave in a database, as text: two databases are alike when their snapshots are equal.
+
+Nothing in it depends on object ids, on the order of changes, or on columns that were dropped meanwhile.
+"""
+
+from typing import Any
+
+import psycopg
+
+from tests.support.database import another
+
+Snapshot = dict[tuple[str, str], Any]
+
+# What initdb made has ids below 16384; only schema public is ours to look at.
+# Each yields the kind of an object, its name, and whatever defines it.
+QUERIES = {
+    "schema": """
+        select nspname, jsonb_build_array(pg_get_userbyid(nspowner), nspacl::text[])
+        from pg_namespace
+        where (oid >= 16384 or nspname = 'public') and nspname !~ '^pg_'
+    """,
+    "relation": """
+        select
+          oid::regclass,
+          jsonb_build_array(
+            relkind, relpersistence, pg_get_userbyid(relowner), relacl::text[], reloptions, relreplident,
+            relrowsecurity, relforcerowsecurity, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid)
+          )
+        from pg_class
+        where
+          oid >= 16384
+          and relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+          and relnamespace <> 'pg_toast'::regnamespace
+    """,
+    "column": """
+        select
+          attrelid::regclass || '.' || quote_ident(attname),
+          jsonb_build_array(
+            -- Not attnum: a column added again comes after the place of the dropped one.
+            rank() over (partition by attrelid order by attnum), format_type(atttypid, atttypmod),
+            attnotnull, pg_get_expr(adbin, adrelid), attidentity, attgenerated, attacl::text[],
+            attstorage, attcompression, attcollation::regcollation, attoptions
+          )
+        from pg_attribute
+        join pg_class on pg_class.oid = attrelid and relkind in ('r', 'p', 'v', 'm', 'f', 'c')
+        left join pg_attrdef on adrelid = attrelid and adnum = attnum
+        where attrelid >= 16384 and attnum > 0 and not attisdropped
+    """,
+    "constraint": """
+        select
+          coalesce(nullif(conrelid, 0)::regclass::text, contypid::regtype::text) || '.' || quote_ident(conname),
+          jsonb_build_array(pg_get_constraintdef(oid), convalidated, condeferrable, condeferred, conislocal)
+        from pg_constraint
+        where oid >= 16384
+    """,
+    "index": """
+        select
+          indexrelid::regclass,
+          jsonb_build_array(
+            pg_get_indexdef(indexrelid), indisvalid, indisready, indislive, indisunique, indisprimary,
+            indimmediate, indisreplident, indisclustered
+          )
+        from pg_index
+        join pg_class on pg_class.oid = indexrelid and relnamespace <> 'pg_toast'::regnamespace
+        where indexrelid >= 16384
+    """,
+    "trigger": """
+        select
+          tgrelid::regclass || '.' || quote_ident(tgname),
+          jsonb_build_array(pg_get_triggerdef(oid), tgenabled)
+        from pg_trigger
+        where oid >= 16384 and not tgisinternal
+    """,
+    "foreign key trigger": """
+        select
+          concat_ws(' ', tgrelid::regclass, pg_constraint.conrelid::regclass, quote_ident(conname), tgtype),
+          jsonb_build_array(tgenabled, tgdeferrable, tginitdeferred)
+        from pg_trigger
+        join pg_constraint on pg_constraint.oid = tgconstraint and contype = 'f'
+        where pg_trigger.oid >= 16384 and tgisinternal
+    """,
+    "function": """
+        select
+          oid::regprocedure,
+          jsonb_build_array(pg_get_functiondef(oid), pg_get_userbyid(proowner), proacl::text[])
+        from pg_proc
+        where oid >= 16384 and prokind in ('f', 'p')
+    """,
+    "view": """
+        select oid::regclass, jsonb_build_array(pg_get_viewdef(oid), reloptions)
+        from pg_class
+        where oid >= 16384 and relkind in ('v', 'm')
+    """,
+    "rule": """
+        select ev_class::regclass || '.' || quote_ident(rulename), to_jsonb(pg_get_ruledef(oid))
+        from pg_rewrite
+        where oid >= 16384 and rulename <> '_RETURN'
+    """,
+    "type": """
+        select
+          oid::regtype,
+          jsonb_build_array(typtype, typnotnull, typdefault, typbasetype::regtype, typacl::text[])
+        from pg_type
+        where oid >= 16384 and typtype in ('d', 'e', 'r', 'm')
+    """,
+    "sequence": """
+        select
+          seqrelid::regclass,
+          jsonb_build_array(seqtypid::regtype, seqstart, seqincrement, seqmax, seqmin, seqcache, seqcycle)
+        from pg_sequence
+    """,
+    "statistics": "select quote_ident(stxname), to_jsonb(pg_get_statisticsobjdef(oid)) from pg_statistic_ext",
+    "policy": """
+        select polrelid::regclass || '.' || polname, to_jsonb(pg_get_expr(polqual, polrelid))
+        from pg_policy
+    """,
+    "event trigger": """
+        select evtname, jsonb_build_array(evtevent, evtfoid::regproc, evtenabled)
+        from pg_event_trigger
+    """,
+    "extension": "select extname, to_jsonb(extversion) from pg_extension where oid >= 16384",
+    "default privileges": """
+        select concat_ws(' ', pg_get_userbyid(defaclrole), defaclnamespace, defaclobjtype), to_jsonb(defaclacl::text[])
+        from pg_default_acl
+    """,
+    "comment": """
+        select pg_describe_object(classoid, objoid, objsubid), to_jsonb(description)
+        from pg_description
+        where objoid >= 16384
+    """,
+}
+
+# The rows that say what the layer is made of; when and how far are left out.
+CONTENTS = {
+    "rules": ("integrity.rule", "select rule, severity, category, meaning from integrity.rule order by position"),
+    "law": (
+        "integrity.law",
+        "select name, relation, kind, columns, definition, requires, waits, rules from integrity.law order by position",
+    ),
+    "installation": ("integrity.installation", "select app_schema, created_tables from integrity.installation"),
+}
+
+
+def snapshot(connection: psycopg.Connection[Any]) -> Snapshot:
+    """Read the catalog as others see it now: what the connection has not committed is not in it."""
+    found: Snapshot = {}
+    with another(connection, autocommit=True) as session:
+        # With nothing else on it, every name is written with its schema.
+        session.execute("set search_path = pg_catalog")
+        for kind, query in QUERIES.items():
+            rows = session.execute(f"select name::text, definition from ({query}) as _ (name, definition)")
+            for name, definition in rows:
+                found[kind, name] = definition
+        for what, (table, query) in CONTENTS.items():
+            row = session.execute("select to_regclass(%s) is not null", [table]).fetchone()
+            if row == (True,):
+                found["rows", what] = session.execute(query).fetchall()
+    return found
+
+
+def changed(before: Snapshot, after: Snapshot) -> Snapshot:
+    """Return what is new, gone or different, each with both definitions: what a failing test should print."""
+    return {
+        each: (before.get(each), after.get(each))
+        for each in sorted(before.keys() | after.keys())
+        if before.get(each) != after.get(each)
+    }
