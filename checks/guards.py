@@ -82,7 +82,7 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
 
 
 def differences(connection: psycopg.Connection[Any]) -> list[Guard]:
-    """Compare the manifest itself with the one that this package writes into an empty database, on a server of its own."""
+    """Compare the manifest itself with what this package writes into an empty database, on a throw-away server."""
     schema = violations.app_schema(connection)
     with server.throwaway() as running:
         target = Target(running.url, "throw-away server")

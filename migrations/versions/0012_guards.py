@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("waiting", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
         schema="integrity",
-        comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by its digest.",
+        comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",
     )
     install_all(OBJECTS)
     execute("select integrity.record_guards()")

@@ -197,7 +197,7 @@ begin
               left(found.identity, -length(' on ' || found.parent)),
               pg_get_constraintdef(found.object_id)
             )
-        when found.kind = 'index' then pg_get_indexdef(found.object_id)
+        when found.kind = 'index' then replace(pg_get_indexdef(found.object_id), ' ON ONLY ', ' ON ')
       end as definition
     from found
     where

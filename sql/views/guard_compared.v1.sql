@@ -88,7 +88,7 @@ compared as materialized (
     found.object_id,
     wanted.definition,
     coalesce(wanted.waiting, false) as waiting,
-    coalesce(wanted.position, 0) as position,
+    coalesce(wanted.position, 1000000) as position,
     coalesce(wanted.expected ->> 'table', found.facts ->> 'table') as parent,
     -- A word and not a boolean: the planner takes a given word for rare, and so does not prepare for many differences,
     -- which would set off its just-in-time compiler.
@@ -119,6 +119,8 @@ compared as materialized (
             and found.identity = format('integrity.%I(bigint[], text[], jsonb)', 'repair_' || rule.rule)
           )
       )
+      -- What a partition has from its parent is the parent's.
+      or found.facts ? 'of the parent'
       -- A table that is not ours is one unexpected object, not one for each of its columns.
       or (
         found.facts ? 'table'

@@ -6,7 +6,7 @@ select
     entry.expected - array['owner', 'grants', 'position', 'created_tables'],
     -- A view is printed in more than one way.
     case when entry.kind not in ('view', 'row') then entry.definition end
-  ) as content
+  ) as substance
 from integrity.guard as entry
 where
   entry.kind not in ('manifest', 'key')

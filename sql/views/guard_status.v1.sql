@@ -98,8 +98,8 @@ select
       end,
       case
         when
-          'comment' = any(judged.differing)
-          or (judged.expected ? 'comment' and mend.definition like any(array['%create view%', 'drop %']))
+          (judged.expected is not null and 'comment' = any(judged.differing))
+          or (judged.expected ? 'comment' and mend.definition like 'drop %')
           then format('comment on %s is %L', judged.subject, judged.expected ->> 'comment')
       end,
       mend.grant_statements
@@ -149,12 +149,33 @@ cross join lateral (
             when judged.status = 'not validated'
               then format('alter table %s validate constraint %s', judged.parent, judged.object_name)
           end
+      -- What a partition has from its parent is mended there, but for whether it is on.
+      when judged.kind = 'trigger' and not (judged.redefined and judged.definition is null)
+        then
+          nullif(
+            concat_ws(
+              E';\n',
+              case when judged.redefined and judged.facts is not null then 'drop ' || judged.subject end,
+              case when judged.redefined then judged.definition end,
+              case
+                when
+                  (judged.redefined and judged.expected ->> 'enabled' <> 'origin')
+                  or (not judged.redefined and 'enabled' = any(judged.differing))
+                  then
+                    format(
+                      'alter table %s enable %strigger %s',
+                      judged.parent,
+                      nullif(judged.expected ->> 'enabled', 'origin') || ' ',
+                      judged.object_name
+                    )
+              end
+            ),
+            ''
+          )
       when judged.status = 'missing' then judged.definition
-      when judged.status = 'invalid' then 'reindex index concurrently ' || judged.identity
-      when judged.kind = 'trigger' and 'enabled' = any(judged.differing) and not judged.redefined
-        then format('alter table %s enable trigger %s', judged.parent, judged.object_name)
+      when judged.kind = 'index' and (judged.redefined or judged.status = 'invalid')
+        then format(E'drop %s;\n%s', judged.subject, judged.definition)
       when not judged.redefined then null
-      when judged.kind in ('trigger', 'index') then format(E'drop %s;\n%s', judged.subject, judged.definition)
       when judged.kind = 'row' then format(E'delete from %s;\n%s', judged.identity, judged.definition)
       when judged.kind = 'backfill' then 'call integrity.backfill_markers()'
       when judged.kind = 'sequence' then format('alter %s %s', judged.subject, judged.expected ->> 'options')
