@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test races histories crashes matrix test-matrix lint clean
+.PHONY: help venv demo test races histories crashes matrix test-matrix lint bench bench-adoption clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,12 @@ lint: $(READY) ## Check style and types of the Python, style and search_path of 
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint sql
 	cat .ci/pgspot.sql sql/*/*.sql | $(BIN)/pgspot --proc-without-search-path '$(COMMITS)'
+
+bench: $(READY) ## Measure what the layer costs and saves, on embedded servers (ARGS='--tiny' for a quick look)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-adoption: $(READY) ## Measure an adoption under traffic
+	$(BIN)/python -m benchmarks.adoption $(ARGS)
 
 clean: ## Remove .venv and everything generated
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

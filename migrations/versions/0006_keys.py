@@ -7,8 +7,8 @@ USING INDEX takes ACCESS EXCLUSIVE for milliseconds. A key that duplicates forbi
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.options import app_schema, is_offline
-from migrations.sql_objects import install_all, remove_all
+from migrations.options import is_offline
+from migrations.sql_objects import driver, install_all, localize, remove_all
 from migrations.steps import each_alone, enforce, record_law
 
 revision = "0006_keys"
@@ -48,19 +48,32 @@ PARTICIPANT_KEY = {
 }
 
 
+# Not through SQLAlchemy, which does not tell an index whose build failed from a good one.
+APPS_OWN_KEY = """
+select exists (
+  select
+  from pg_index as key
+  where
+    key.indrelid = to_regclass('public.quests_questparticipant')
+    and key.indisunique
+    and key.indisvalid
+    and key.indpred is null
+    and key.indexrelid is distinct from to_regclass('integrity_participant_key')
+    and (
+      select array_agg(attribute.attname::text order by attribute.attname)
+      from unnest(key.indkey[:key.indnkeyatts - 1]) as member (attnum)
+      left join pg_attribute as attribute
+        on attribute.attrelid = key.indrelid and attribute.attnum = member.attnum
+    ) = array['quest_id', 'user_id']
+)
+"""
+
+
 def _app_lacks_participant_key() -> bool:
     if is_offline():
         return False
-    inspector = sa.inspect(op.get_bind())
-    unique: list[list[str | None]] = [
-        list(key["column_names"]) for key in inspector.get_unique_constraints("quests_questparticipant", app_schema())
-    ]
-    unique += [
-        index["column_names"]
-        for index in inspector.get_indexes("quests_questparticipant", app_schema())
-        if index["unique"] and "postgresql_where" not in index.get("dialect_options", {})
-    ]
-    return not any(sorted(map(str, columns)) == ["quest_id", "user_id"] for columns in unique)
+    found = driver().execute(localize(APPS_OWN_KEY)).fetchone()
+    return found == (False,)
 
 
 def upgrade() -> None:

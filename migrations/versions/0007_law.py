@@ -73,6 +73,7 @@ def _foreign_key(relation: str, name: str, columns: str, target: str, requires: 
     }
 
 
+# The cast makes PostgreSQL print the list the same way after a dump and restore, which it does not for a varchar's IN.
 LAW = (
     _check(
         "applications_application",
@@ -92,7 +93,7 @@ LAW = (
     _check(
         "quests_quest",
         "integrity_status_matches_assignment",
-        "status not in ('open', 'in-progress') or (status = 'in-progress') = (assigned_to_id is not null)",
+        "status::text not in ('open', 'in-progress') or (status = 'in-progress') = (assigned_to_id is not null)",
         "in_progress_without_participant",
         "unassigned_quest_with_participant",
         "open_quest_with_participant",
@@ -103,7 +104,7 @@ LAW = (
     _check(
         "applications_application",
         "integrity_application_status_known",
-        "status in ('pending', 'approved', 'rejected', 'kicked')",
+        "status::text in ('pending', 'approved', 'rejected', 'kicked')",
         "unknown_status",
         waits=True,
         stand_in="integrity_application_status_known",
@@ -111,7 +112,7 @@ LAW = (
     _check(
         "quests_questparticipant",
         "integrity_participant_status_known",
-        "status in ('joined', 'in_progress', 'completed', 'dropped')",
+        "status::text in ('joined', 'in_progress', 'completed', 'dropped')",
         "unknown_status",
         waits=True,
         stand_in="integrity_participant_status_known",
@@ -119,7 +120,7 @@ LAW = (
     _check(
         "quests_quest",
         "integrity_quest_status_known",
-        "status in ('open', 'in-progress', 'completed')",
+        "status::text in ('open', 'in-progress', 'completed')",
         "unknown_status",
         waits=True,
         stand_in="integrity_quest_status_known",

@@ -10,7 +10,7 @@ declare
   quest record;
   assignee uuid;
 begin
-  -- Two transactions that change the participants of one quest meet here: the second reads only after the first has ended.
+  -- Two transactions that change the participants of one quest meet here: the second reads when the first has ended.
   select
     status,
     assigned_to_id

@@ -13,21 +13,17 @@ begin
   into quest
   from integrity.derive_quest(new.quest_id) as derived;
 
-  -- A participant that an approval brings in carries its application, and is part of that approval's event.
-  if new.application_id is null then
-    perform integrity.log_event(
-      'participant_joined', new.quest_id, new.user_id, null, new.id,
-      jsonb_build_object('participant_status', case when tg_op = 'UPDATE' then old.status end)
-      || coalesce(quest.before, '{}'),
-      jsonb_build_object('participant_status', new.status) || coalesce(quest.after, '{}')
-    );
-  end if;
-
+  perform integrity.log_event(
+    'participant_joined', new.quest_id, new.user_id, null, new.id,
+    jsonb_build_object('participant_status', case when tg_op = 'UPDATE' then old.status end)
+    || coalesce(quest.before, '{}'),
+    jsonb_build_object('participant_status', new.status) || coalesce(quest.after, '{}')
+  );
   return null;
 end
 $$;
 
 comment on function integrity.on_participant_joined() is
-'Trigger function. A quest that gains an active participant is derived again.';
+'Trigger function. A quest that gains an active participant is derived again. An approval does so itself: who comes in by one is part of its event.';
 
 revoke all on function integrity.on_participant_joined() from public;

@@ -1,7 +1,7 @@
 create or replace trigger integrity_application_status_known
 before insert or update of status on public.applications_application
 for each row
-when (new.status not in ('pending', 'approved', 'rejected', 'kicked'))
+when (new.status::text not in ('pending', 'approved', 'rejected', 'kicked'))
 execute function integrity.refuse_unknown_status('integrity_application_status_known');
 
 comment on trigger integrity_application_status_known on public.applications_application is

@@ -1,7 +1,7 @@
 create or replace trigger integrity_participant_status_known
 before insert or update of status on public.quests_questparticipant
 for each row
-when (new.status not in ('joined', 'in_progress', 'completed', 'dropped'))
+when (new.status::text not in ('joined', 'in_progress', 'completed', 'dropped'))
 execute function integrity.refuse_unknown_status('integrity_participant_status_known');
 
 comment on trigger integrity_participant_status_known on public.quests_questparticipant is

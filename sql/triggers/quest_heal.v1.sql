@@ -1,7 +1,7 @@
 create or replace trigger integrity_heal
 before update on public.quests_quest
 for each row
-when (new.status in ('open', 'in-progress') and (new.status = 'in-progress') <> (new.assigned_to_id is not null))
+when (new.status::text in ('open', 'in-progress') and (new.status = 'in-progress') <> (new.assigned_to_id is not null))
 execute function integrity.on_quest_write();
 
 comment on trigger integrity_heal on public.quests_quest is

@@ -1,7 +1,7 @@
 create or replace trigger integrity_quest_status_known
 before insert or update of status on public.quests_quest
 for each row
-when (new.status not in ('open', 'in-progress', 'completed'))
+when (new.status::text not in ('open', 'in-progress', 'completed'))
 execute function integrity.refuse_unknown_status('integrity_quest_status_known');
 
 comment on trigger integrity_quest_status_known on public.quests_quest is

@@ -20,20 +20,22 @@ select
   null::text as repair,
   'completed_quest_unfinished:quest=' || quest.id as key
 from public.quests_quest as quest
-left join lateral (
-  select
-    participant.id,
-    participant.user_id,
-    participant.status
-  from public.quests_questparticipant as participant
-  where
-    participant.quest_id = quest.id
-    and participant.status in ('joined', 'in_progress')
-  order by
-    participant.joined_at,
-    participant.id
-  limit 1
-) as unfinished on true
+left join public.quests_questparticipant as unfinished
+  on
+    quest.id = unfinished.quest_id
+    and unfinished.status::text in ('joined', 'in_progress')
+    -- Not "=", which a hash join would look up for every quest and not only for those that it has found.
+    and unfinished.id is not distinct from (
+      select participant.id
+      from public.quests_questparticipant as participant
+      where
+        participant.quest_id = quest.id
+        and participant.status::text in ('joined', 'in_progress')
+      order by
+        participant.joined_at,
+        participant.id
+      limit 1
+    )
 where
   quest.status = 'completed'
   and (

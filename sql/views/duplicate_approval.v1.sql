@@ -20,11 +20,21 @@ select
   'reject_duplicates'::text as repair,
   'duplicate_approval:quest=' || application.quest_id || ':user=' || application.applicant_id as key
 from public.applications_application as application
-where application.status = 'approved'
+where
+  application.status = 'approved'
+  -- A hash join finds those few; only they are grouped.
+  and exists (
+    select
+    from public.applications_application as other
+    where
+      other.quest_id = application.quest_id
+      and other.applicant_id = application.applicant_id
+      and other.status = 'approved'
+      and other.id <> application.id
+  )
 group by
   application.quest_id,
-  application.applicant_id
-having count(*) > 1;
+  application.applicant_id;
 
 comment on view integrity.duplicate_approval is
 'Error. Users with more than one approved application to the same quest.';

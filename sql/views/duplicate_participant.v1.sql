@@ -20,10 +20,19 @@ select
   'merge_participants'::text as repair,
   'duplicate_participant:quest=' || participant.quest_id || ':user=' || participant.user_id as key
 from public.quests_questparticipant as participant
+where
+  -- A hash join finds those few; only they are grouped.
+  exists (
+    select
+    from public.quests_questparticipant as other
+    where
+      other.quest_id = participant.quest_id
+      and other.user_id = participant.user_id
+      and other.id <> participant.id
+  )
 group by
   participant.quest_id,
-  participant.user_id
-having count(*) > 1;
+  participant.user_id;
 
 comment on view integrity.duplicate_participant is
 'Error. Users with more than one participant row on the same quest.';

@@ -41,8 +41,8 @@ observed as (
       and placed.name = own.conname
   left join pg_catalog.pg_trigger as stand_in
     on
-      stand_in.tgrelid = placed.relation_id
-      and stand_in.tgname = placed.stand_in
+      placed.relation_id = stand_in.tgrelid
+      and placed.stand_in = stand_in.tgname
   left join pg_catalog.pg_class as index_class
     on
       placed.name = index_class.relname

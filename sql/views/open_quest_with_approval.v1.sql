@@ -17,20 +17,24 @@ select
   'derive_quest'::text as repair,
   'open_quest_with_approval:quest=' || quest.id as key
 from public.quests_quest as quest
-inner join lateral (
-  select
-    application.id,
-    application.applicant_id
-  from public.applications_application as application
-  where
-    application.quest_id = quest.id
-    and application.status = 'approved'
-  order by
-    application.applied_at,
-    application.id
-  limit 1
-) as earliest on true
-where quest.status = 'open';
+inner join public.applications_application as earliest
+  on
+    quest.id = earliest.quest_id
+    and earliest.status = 'approved'
+where
+  quest.status = 'open'
+  -- Not "=", which a hash join would look up for every quest and not only for those that it has found.
+  and earliest.id is not distinct from (
+    select application.id
+    from public.applications_application as application
+    where
+      application.quest_id = quest.id
+      and application.status = 'approved'
+    order by
+      application.applied_at,
+      application.id
+    limit 1
+  );
 
 comment on view integrity.open_quest_with_approval is
 'Error. Quests that are still open although an application to them is approved.';

@@ -12,20 +12,24 @@ select
   'derive_quest'::text as repair,
   'unassigned_quest_with_participant:quest=' || quest.id as key
 from public.quests_quest as quest
-inner join lateral (
-  select
-    participant.id,
-    participant.user_id
-  from public.quests_questparticipant as participant
-  where
-    participant.quest_id = quest.id
-    and participant.status <> 'dropped'
-  order by
-    participant.joined_at,
-    participant.id
-  limit 1
-) as earliest on true
-where quest.assigned_to_id is null;
+inner join public.quests_questparticipant as earliest
+  on
+    quest.id = earliest.quest_id
+    and earliest.status <> 'dropped'
+where
+  quest.assigned_to_id is null
+  -- Not "=", which a hash join would look up for every quest and not only for those that it has found.
+  and earliest.id is not distinct from (
+    select participant.id
+    from public.quests_questparticipant as participant
+    where
+      participant.quest_id = quest.id
+      and participant.status <> 'dropped'
+    order by
+      participant.joined_at,
+      participant.id
+    limit 1
+  );
 
 comment on view integrity.unassigned_quest_with_participant is
 'Error. Quests that somebody takes part in but that are assigned to nobody.';

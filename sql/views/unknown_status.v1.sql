@@ -21,7 +21,7 @@ from (
     application.status,
     jsonb_build_array('pending', 'approved', 'rejected', 'kicked') as known
   from public.applications_application as application
-  where application.status not in ('pending', 'approved', 'rejected', 'kicked')
+  where application.status::text not in ('pending', 'approved', 'rejected', 'kicked')
   union all
   select
     participant.quest_id,
@@ -32,7 +32,7 @@ from (
     participant.status,
     jsonb_build_array('joined', 'in_progress', 'completed', 'dropped') as known
   from public.quests_questparticipant as participant
-  where participant.status not in ('joined', 'in_progress', 'completed', 'dropped')
+  where participant.status::text not in ('joined', 'in_progress', 'completed', 'dropped')
   union all
   select
     quest.id as quest_id,
@@ -43,7 +43,7 @@ from (
     quest.status,
     jsonb_build_array('open', 'in-progress', 'completed') as known
   from public.quests_quest as quest
-  where quest.status not in ('open', 'in-progress', 'completed')
+  where quest.status::text not in ('open', 'in-progress', 'completed')
 ) as stray;
 
 comment on view integrity.unknown_status is

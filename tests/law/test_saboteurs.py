@@ -5,6 +5,7 @@ Triggers of one event run in the order of their names: `aaa` before ours, `zzz` 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -23,7 +24,9 @@ from tests.law.cases import (
     QUEST_STATUS_KNOWN,
     STATUS_MATCHES_ASSIGNMENT,
     delete_participant,
+    joined,
     taken_quest,
+    write,
     write_application,
     write_participant,
 )
@@ -34,6 +37,10 @@ _Connection = psycopg.Connection[Any]
 Write = Callable[[_Connection], object]
 
 APPLICATION, PARTICIPANT, QUEST = "applications_application", "quests_questparticipant", "quests_quest"
+
+
+LATER = datetime(2026, 1, 1, tzinfo=UTC)
+AN_OPEN_QUEST = "(select min(id) from public.quests_quest where status = 'open')"
 
 
 def install(connection: _Connection, name: str, table: str, event: str, body: str) -> None:
@@ -94,6 +101,30 @@ def drop(connection: _Connection) -> Write:
 def work(connection: _Connection) -> Write:
     _, _, participant_id = taken_quest(connection)
     return lambda session: write_participant(session, participant_id, status="in_progress")
+
+
+def review(connection: _Connection) -> Write:
+    application_id = factory.application(connection, factory.quest(connection), factory.user(connection))
+    return lambda session: write_application(session, application_id, reviewed_at=LATER)
+
+
+def review_approved(connection: _Connection) -> Write:
+    factory.quest(connection)
+    quest_id, user_id, _ = taken_quest(connection)
+    application_id = factory.application(connection, quest_id, user_id, status="approved")
+    return lambda session: write_application(session, application_id, reviewed_at=LATER)
+
+
+def take_notes(connection: _Connection) -> Write:
+    factory.quest(connection)
+    quest_id, _, _ = taken_quest(connection)
+    participant_id = joined(connection, quest_id, factory.user(connection))
+    return lambda session: write_participant(session, participant_id, progress_notes="half way")
+
+
+def rename(connection: _Connection) -> Write:
+    quest_id, _, _ = taken_quest(connection)
+    return lambda session: write(session, QUEST, quest_id, title="Renamed")
 
 
 def join(connection: _Connection) -> Write:
@@ -190,6 +221,49 @@ SABOTAGES = (
         QUEST_MARKER,
         ("zzz", QUEST, "before update", "new.status := 'open'; new.assigned_to_id := null; return new;"),
         join,
+    ),
+    # On a write that names other columns than the triggers are for.
+    Sabotage(
+        "approves applications that are only reviewed",
+        APPLICATION_MARKER,
+        ("aaa", APPLICATION, "before update", "new.status := 'approved'; return new;"),
+        review,
+    ),
+    Sabotage(
+        "moves approved applications that are only reviewed",
+        APPROVED_HAS_PARTICIPANT,
+        ("aaa", APPLICATION, "before update", f"new.quest_id := {AN_OPEN_QUEST}; return new;"),
+        review_approved,
+    ),
+    Sabotage(
+        "drops participants who only take notes",
+        PARTICIPANT_MARKER,
+        ("aaa", PARTICIPANT, "before update", "new.status := 'dropped'; return new;"),
+        take_notes,
+    ),
+    Sabotage(
+        "moves participants who only take notes",
+        PARTICIPANT_HAS_ASSIGNED_QUEST,
+        ("aaa", PARTICIPANT, "before update", f"new.quest_id := {AN_OPEN_QUEST}; return new;"),
+        take_notes,
+    ),
+    Sabotage(
+        "opens quests that are only renamed",
+        STATUS_MATCHES_ASSIGNMENT,
+        ("aaa", QUEST, "before update", "new.status := 'open'; return new;"),
+        rename,
+    ),
+    Sabotage(
+        "unassigns quests that are only renamed",
+        QUEST_MARKER,
+        ("aaa", QUEST, "before update", "new.status := 'open'; new.assigned_to_id := null; return new;"),
+        rename,
+    ),
+    Sabotage(
+        "assigns quests that are only renamed to their creators",
+        ASSIGNEE_IS_PARTICIPANT,
+        ("aaa", QUEST, "before update", "new.assigned_to_id := new.creator_id; return new;"),
+        rename,
     ),
     Sabotage(
         "gives applications an unknown status",

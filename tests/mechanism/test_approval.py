@@ -379,3 +379,31 @@ def test_both_applications_of_one_user_at_once_are_refused(update: Update, migra
 
     assert refusal.value.diag.constraint_name == "integrity_approved_application_key"
     assert state(migrated, quest_id) == State("open", None, dict.fromkeys(both, "pending"))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "(id)",
+        pytest.param(
+            "",
+            marks=pytest.mark.xfail(
+                raises=psycopg.errors.ObjectNotInPrerequisiteState,
+                reason="PostgreSQL takes no ON CONFLICT without a target on a table that has a deferrable unique key,"
+                " and integrity_approved_application_key is one",
+            ),
+        ),
+    ],
+)
+def test_insert_on_conflict_do_nothing(target: str, migrated: _Connection) -> None:
+    """As `bulk_create(ignore_conflicts=True)` sends it, and scripts that may run twice."""
+    quest_id, user_id = factory.quest(migrated), factory.user(migrated)
+
+    migrated.execute(
+        "insert into applications_application (status, applied_at, quest_id, applicant_id)"
+        f" values ('approved', now(), %s, %s) on conflict {target} do nothing",
+        [quest_id, user_id],
+    )
+
+    assert state(migrated, quest_id).participants == {user_id: "joined"}
+    assert_sound(migrated)

@@ -442,3 +442,62 @@ def test_who_comes_back_does_not_unseat_who_followed(migrated: _Connection) -> N
     assert assignee(migrated, quest_id) == bob
     assert participant(migrated, quest_id, bob)["status"] == "joined"
     assert_sound(migrated)
+
+
+# What the log says of joins: each once, by the approval if one brought it about.
+
+
+def joins(connection: _Connection, quest_id: int) -> list[tuple[UUID, str | None, str]]:
+    return connection.execute(
+        "select user_id, before ->> 'participant_status', after ->> 'participant_status'"
+        " from integrity.event where kind = 'participant_joined' and quest_id = %s order by at",
+        [quest_id],
+    ).fetchall()
+
+
+def test_direct_join_is_logged(migrated: _Connection) -> None:
+    quest_id, user_id = factory.quest(migrated), factory.user(migrated)
+    factory.participant(migrated, quest_id, user_id, status="in_progress")
+    factory.participant(migrated, quest_id, factory.user(migrated), status="dropped")
+
+    assert joins(migrated, quest_id) == [(user_id, None, "in_progress")]
+
+
+def test_return_without_an_approval_is_logged(migrated: _Connection) -> None:
+    """The row still says which application had once let its user in."""
+    quest_id = factory.quest(migrated)
+    user_id, application_id, participant_id = admit(migrated, quest_id)
+    update_many(migrated, APPLICATIONS, [application_id], {"status": "kicked"})
+
+    update_many(migrated, PARTICIPANTS, [participant_id], {"status": "joined"})
+
+    assert joins(migrated, quest_id) == [(user_id, "dropped", "joined")]
+
+
+def test_move_to_another_quest_is_logged(migrated: _Connection) -> None:
+    old, new = factory.quest(migrated), factory.quest(migrated)
+    user_id, _, participant_id = admit(migrated, old)
+
+    update_many(migrated, PARTICIPANTS, [participant_id], {"quest_id": new})
+
+    assert joins(migrated, old) == []
+    assert joins(migrated, new) == [(user_id, "joined", "joined")]
+
+
+@pytest.mark.parametrize("before", [None, "dropped", "joined"])
+def test_join_by_approval_is_in_its_event(before: str | None, migrated: _Connection) -> None:
+    quest_id, user_id = factory.quest(migrated), factory.user(migrated)
+    if before:
+        factory.participant(migrated, quest_id, user_id, status=before)
+    direct = len(joins(migrated, quest_id))
+
+    factory.application(migrated, quest_id, user_id, status="approved")
+
+    assert len(joins(migrated, quest_id)) == direct == (before == "joined")
+    logged = one(
+        migrated,
+        "select before ->> 'participant_status' as before, after ->> 'participant_status' as after"
+        " from integrity.event where kind = 'application_approved' and quest_id = %s",
+        quest_id,
+    )
+    assert logged == {"before": before, "after": "joined"}

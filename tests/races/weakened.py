@@ -26,14 +26,14 @@ as $$
     )
 $$
 """
-MECHANISM = """
+DEFINITION = """
 select pg_get_functiondef(procedure.oid)
 from pg_catalog.pg_proc as procedure
 where
   procedure.pronamespace = 'integrity'::regnamespace
-  and procedure.proname = any(%s)
+  and procedure.proname = %s
 """
-# Everything that locks a quest; derive_quest also writes it.
+# Everything that locks a quest before it looks at its participants, and what then writes it.
 LOCKING = (
     "lock_quest",
     "on_application_approved",
@@ -41,7 +41,9 @@ LOCKING = (
     "on_participant_ended",
     "derive_quest",
 )
+WRITING = "derive_locked_quest"
 LOCK = re.compile(r"(from public\.quests_quest\s+where\s+id = (\S+))(\s+for no key update)")
+BODY = re.compile(r"^begin$", re.MULTILINE)
 
 
 def weaken(connection: psycopg.Connection[Any]) -> None:
@@ -50,15 +52,25 @@ def weaken(connection: psycopg.Connection[Any]) -> None:
     The functions are the installed ones, edited: whatever else they do, they go on doing.
 
     Raises:
-        AssertionError: One of them locks the quest in a way this does not recognise any more.
+        AssertionError: One of them locks or writes the quest in a way this does not recognise any more.
     """
     connection.execute(SETTLED)
-    definitions = connection.execute(MECHANISM, [list(LOCKING)]).fetchall()
-    assert len(definitions) == len(LOCKING), f"expected {LOCKING}, found {len(definitions)} functions"
-    for (definition,) in definitions:
-        weakened, locks = LOCK.subn(r"\1 and not integrity.race_settled(\2)\3", definition)
-        assert locks == 1, f"expected one lock of the quest, found {locks} in:\n{definition}"
-        connection.execute(weakened)
+    for name in LOCKING:
+        _edit(connection, name, LOCK, r"\1 and not integrity.race_settled(\2)\3")
+    _edit(
+        connection,
+        WRITING,
+        BODY,
+        "begin\n  if integrity.race_settled(of_quest) then\n    return old_assignee;\n  end if;\n",
+    )
+
+
+def _edit(connection: psycopg.Connection[Any], name: str, what: re.Pattern[str], by: str) -> None:
+    row = connection.execute(DEFINITION, [name]).fetchone()
+    assert row is not None, f"there is no function integrity.{name}"
+    weakened, places = what.subn(by, row[0])
+    assert places == 1, f"expected one place to weaken, found {places} in:\n{row[0]}"
+    connection.execute(weakened)
 
 
 def drop_foreign_keys(connection: psycopg.Connection[Any]) -> None:

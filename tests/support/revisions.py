@@ -35,7 +35,8 @@ def revisions() -> list[str]:
 def app_rows(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
     """Read every row of every table in the app's schema, without the layer's marker columns."""
     tables = connection.execute(
-        "select relname from pg_class where relkind = 'r' and relnamespace = current_schema()::regnamespace"
+        "select relname from pg_class inner join pg_namespace on pg_namespace.oid = relnamespace"
+        " where relkind = 'r' and nspname = current_schema()"
     ).fetchall()
     found = {}
     for (table,) in tables:

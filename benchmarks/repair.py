@@ -1,0 +1,96 @@
+"""Backfill and repair of a dirty database: rows per second, and how much memory the runner takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import data
+from benchmarks.harness import ROOT, Bench, Ratio, Subject, main
+
+DIRTY = 33
+BEFORE_BACKFILL = "0004_markers"
+BACKFILLED = "0005_backfill"
+MARKED = "select sum(rows_marked), sum(last_id) from integrity.backfill"
+COUNTS = "select coalesce(sum(violations), 0) from integrity.violation_summary where severity = 'error'"
+
+
+def watched(bench: Bench, database: str, *arguments: str) -> tuple[float, float]:
+    """Run the command line on a database; return the seconds it took and its peak memory in MB."""
+    peak = 0.0
+    started = time.perf_counter()
+    with subprocess.Popen(  # noqa: S603 - our own argument list
+        [sys.executable, "-m", "benchmarks.runner", "--database-url", bench.url(database), *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            if found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text()):
+                peak = int(found[1]) / 1024
+            time.sleep(0.05)
+        error = process.stderr.read() if process.stderr else ""
+    if process.returncode not in (0, 1):
+        raise RuntimeError(f"{' '.join(arguments)}: {error}")
+    return time.perf_counter() - started, peak
+
+
+def run(bench: Bench, sizes: Sequence[int]) -> None:
+    """Fill in the markers of a dirty database, attach, repair."""
+    for size in sizes:
+        data.app_database(bench, "app")
+        with bench.connect("app") as connection:
+            data.lived_in(connection, size, DIRTY)
+        bench.vacuum("app")
+        backfill: list[float] = []
+        repair: list[float] = []
+        changed: list[float] = []
+        memory: list[float] = []
+        for _ in range(bench.rounds):
+            bench.create("dirty", "app")
+            bench.upgrade("dirty", BEFORE_BACKFILL)
+            with bench.connect("dirty") as connection:
+                started = time.perf_counter()
+                bench.upgrade("dirty", BACKFILLED)
+                seconds = time.perf_counter() - started
+                (rows, _ids) = connection.execute(MARKED).fetchone() or (0, 0)
+                backfill.append(float(rows) / seconds)
+                bench.upgrade("dirty")
+                (errors,) = connection.execute(COUNTS).fetchone() or (0,)
+                connection.execute("vacuum (analyze)")
+                seconds, peak = watched(bench, "dirty", "audit", "--fix-issues", "--yes")
+                (left,) = connection.execute(COUNTS).fetchone() or (0,)
+                (rows,) = connection.execute("select count(*) from integrity.repair_change").fetchone() or (0,)
+            repair.append(float(errors - left) / seconds)
+            changed.append(float(rows) / seconds)
+            memory.append(peak)
+            bench.notes[f"{size:,} applications"] = {"errors before": int(errors), "errors after": int(left)}
+            bench.drop("dirty")
+        bench.drop("app")
+        bench.add(
+            f"backfill, {size:,} applications, nobody else",
+            "rows marked/s",
+            {"backfill": backfill},
+            [Ratio("backfill", at_least=20_000)],
+        )
+        bench.add(
+            f"audit --fix-issues, {size:,} applications, 3 % of quests broken",
+            "per s",
+            {"violations repaired": repair, "rows changed": changed},
+            [Ratio("rows changed", at_least=20_000)],
+        )
+        bench.add(f"peak memory of the runner, {size:,} applications", "MB", {"runner": memory})
+
+
+SUBJECT = Subject("repair", run, sizes=(100_000,), tiny=(5000,), rounds=3)
+
+if __name__ == "__main__":
+    main(SUBJECT)
