@@ -319,6 +319,7 @@ guard = Table(
     Column("definition", Text),
     Column("position", BigInteger, nullable=False),
     Column("waiting", Boolean, nullable=False),
+    Column("stands_in_for", Text),
     PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
     schema="integrity",
     comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",

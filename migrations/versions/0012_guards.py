@@ -30,6 +30,7 @@ OBJECTS = (
     "views/guard_status",
     "views/guard_gap",
     "views/guard_portable",
+    "functions/seal_guards",
     "functions/record_guards",
     "functions/settle_guards",
 )
@@ -45,6 +46,7 @@ def upgrade() -> None:
         sa.Column("definition", sa.Text),
         sa.Column("position", sa.BigInteger, nullable=False),
         sa.Column("waiting", sa.Boolean, nullable=False),
+        sa.Column("stands_in_for", sa.Text),
         sa.PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
         schema="integrity",
         comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",

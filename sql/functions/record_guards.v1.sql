@@ -62,7 +62,7 @@ begin
     execute format('alter table integrity.%I add constraint %I %s', 'model_' || law.relation, law.name, law.definition);
   end loop;
 
-  insert into integrity.guard (kind, identity, expected, definition, position, waiting)
+  insert into integrity.guard (kind, identity, expected, definition, position, waiting, stands_in_for)
   with found as (
     select
       seen.kind,
@@ -280,6 +280,13 @@ begin
         found.kind = 'constraint'
         and found.identity = ruled.identity
         and (found.facts ->> 'validated')::boolean
+    ),
+    (
+      select format('%I on %s.%I', listed.name, app, listed.relation)
+      from integrity.law as listed
+      where
+        ruled.kind = 'trigger'
+        and ruled.identity = quote_ident(listed.stand_in) || format(' on %s.%I', app, listed.relation)
     )
   from ruled;
 
@@ -291,15 +298,7 @@ begin
     execute format('drop table integrity.%I cascade', 'model_' || law.relation);
   end loop;
 
-  insert into integrity.guard (kind, identity, expected, position, waiting)
-  select
-    compared.kind,
-    compared.identity,
-    compared.facts,
-    0,
-    false
-  from integrity.guard_compared as compared
-  where compared.kind = 'manifest';
+  perform integrity.seal_guards();
 end
 $$;
 

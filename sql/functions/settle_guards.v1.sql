@@ -1,6 +1,7 @@
 create or replace function integrity.settle_guards()
 returns integer
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

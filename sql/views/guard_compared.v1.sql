@@ -6,7 +6,8 @@ with named as (
     guard.expected,
     guard.definition,
     guard.position,
-    guard.waiting
+    guard.waiting,
+    guard.stands_in_for
   from integrity.guard as guard
   where guard.identity not like '%integrity.event\_*'
 ),
@@ -33,7 +34,8 @@ wanted as (
     named.expected,
     named.definition,
     named.position,
-    named.waiting
+    named.waiting,
+    named.stands_in_for
   from named
   union all
   select
@@ -45,7 +47,8 @@ wanted as (
     end as expected,
     replace(ruled.definition, 'integrity.event_*', partition.relation_name) as definition,
     ruled.position,
-    false as waiting
+    false as waiting,
+    null::text as stands_in_for
   from integrity.guard as ruled
   cross join partition
   where ruled.identity like '%integrity.event\_*'
@@ -99,10 +102,25 @@ compared as materialized (
       wanted.kind = found.kind
       and wanted.identity = found.identity
   where
-    wanted.kind is not null
+    -- A trigger that stands in for a constraint goes when the constraint is enforced.
+    (
+      wanted.kind is not null
+      and not (
+        found.kind is null
+        and exists (
+          select
+          from found as enforced
+          where
+            enforced.kind = 'constraint'
+            and enforced.identity = wanted.stands_in_for
+            and (enforced.facts ->> 'validated')::boolean
+        )
+      )
+    )
     or not (
+      wanted.kind is not null
       -- Rules that a user added, with their views and repairs, are the user's.
-      (
+      or (
         found.kind = 'row'
         and found.identity like 'integrity.rule where %'
       )

@@ -11,7 +11,9 @@ from integrity.guard as entry
 where
   entry.kind not in ('manifest', 'key')
   -- There only if the app lacks a key of its own.
-  and entry.identity not like '%integrity_participant_key%';
+  and entry.identity not like '%integrity_participant_key%'
+  -- There only where rows have to be repaired first.
+  and entry.stands_in_for is null;
 
 comment on view integrity.guard_portable is
 'The manifest without what depends on the server, its roles and the app: the same in every database that one version of the package has migrated.';
