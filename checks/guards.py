@@ -99,7 +99,8 @@ def differences(connection: psycopg.Connection[Any]) -> list[Guard]:
 
 
 def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:
-    with connection.cursor(row_factory=class_row(Guard)) as cursor:
+    with connection.transaction(force_rollback=True), connection.cursor(row_factory=class_row(Guard)) as cursor:
+        cursor.execute("set local search_path = pg_catalog, pg_temp")
         return cursor.execute(query).fetchall()
 
 

@@ -116,6 +116,19 @@ compared as materialized (
             and (enforced.facts ->> 'validated')::boolean
         )
       )
+      -- A partition that is missing is made together with its triggers.
+      and not exists (
+        select
+        from wanted as partition_wanted
+        where
+          partition_wanted.kind = 'partition'
+          and partition_wanted.identity = wanted.expected ->> 'table'
+          and not exists (
+            select
+            from integrity.guard_relation as relation
+            where relation.relation_name = partition_wanted.identity
+          )
+      )
     )
     or not (
       wanted.kind is not null
