@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks import data
-from benchmarks.harness import Bench, Connection, Ratio, Subject, alternate, main
+from benchmarks.harness import Bench, Connection, Ratio, Subject, alternate, main, measured
 from checks import violations
 
 # Of how many quests one is broken: none, 0.001 % and 3 %.
@@ -67,14 +67,17 @@ def lookups(connection: Connection, applications: int) -> dict[str, list[float]]
         connection.execute("select person(%s)", [chosen.randrange(1, max(applications // 20, 1000))]).fetchone()
         for _ in range(LOOKUPS)
     ]
-    samples: dict[str, list[float]] = {"--user": [], "--quest": []}
+    samples: dict[str, list[float]] = {name: [] for name in ("--user", "--quest", "--user, CPU", "--quest, CPU")}
     for person in people:
         scopes = {
             "--user": violations.Scope(user=person[0] if person else None),
             "--quest": violations.Scope(quest=chosen.randrange(1, applications // 2)),
         }
         for name, scope in scopes.items():
-            samples[name].append(timed(lambda scope=scope: violations.report(connection, scope))())
+            with measured(connection) as spent:
+                violations.report(connection, scope)
+            samples[name].append(spent.wall * 1e3)
+            samples[f"{name}, CPU"].append(spent.cpu * 1e3)
     return samples
 
 
@@ -110,6 +113,7 @@ def _measure(bench: Bench, connection: Connection, size: int, dirt: str) -> None
     if size >= 10_000_000:
         ratios.append(Ratio("summary", at_most=6000))
     bench.add(title, "ms", samples, ratios)
+    _one_process(bench, connection, title)
     names = rules(connection)
     each = alternate(min(bench.rounds, 3), {name: timed(count(connection, name)) for name in names})
     bench.add(f"{title}: each rule", "ms", each)
@@ -121,6 +125,27 @@ def _measure(bench: Bench, connection: Connection, size: int, dirt: str) -> None
     )
     text = "\n\n".join(f"-- {name}\n{plan}" for name, plan in plans(connection, names))
     bench.texts[f"audit-plans-{size}-{dirt.split(' ')[0].replace('clean', '0')}"] = text + "\n"
+
+
+def _one_process(bench: Bench, connection: Connection, title: str) -> None:
+    """Compare CPU time, which other people's work on the machine hardly touches; workers would escape the count."""
+    connection.execute("set max_parallel_workers_per_gather = 0")
+
+    def spent_on(run: Callable[[], Any]) -> Callable[[], float]:
+        def once() -> float:
+            with measured(connection) as spent:
+                run()
+            return spent.cpu * 1e3
+
+        return once
+
+    contenders = {
+        "scan": spent_on(lambda: scan(connection)),
+        "violations": spent_on(count(connection, "violations")),
+    }
+    samples = alternate(bench.rounds, contenders)
+    bench.add(f"{title}: CPU of one process", "ms", samples, [Ratio("violations", "scan", at_most=4)])
+    connection.execute("reset max_parallel_workers_per_gather")
 
 
 SUBJECT = Subject("audit", run, sizes=(1_000_000,), tiny=(20_000,), rounds=5)

@@ -150,9 +150,7 @@ class Bench:
         """Keep what was measured."""
         found = Comparison(self.subject, case, unit, {name: list(each) for name, each in samples.items()}, (*ratios,))
         self.comparisons.append(found)
-        middles = ", ".join(
-            f"{name} {_figure(statistics.median(each))}" for name, each in found.samples.items() if each
-        )
+        middles = ", ".join(f"{name} {figure(statistics.median(each))}" for name, each in found.samples.items() if each)
         print(f"  {case}: {middles} {unit}", file=sys.stderr)
         return found
 
@@ -287,18 +285,20 @@ def bench(subject: str, rounds: int, *, on_disk: bool) -> Iterator[Bench]:
         yield Bench(running, subject, rounds, place)
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """Return a number with as many digits as tell something."""
     if value == 0:
         return "0"
     digits = 0 if abs(value) >= 100 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{digits}f}"
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Return the median, with the least and the greatest when there are several."""
     if not values:
         return "-"
-    middle = _figure(statistics.median(values))
-    return middle if len(values) == 1 else f"{middle} [{_figure(min(values))}–{_figure(max(values))}]"  # noqa: RUF001
+    middle = figure(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} [{figure(min(values))}–{figure(max(values))}]"  # noqa: RUF001
 
 
 def table(comparisons: Sequence[Comparison]) -> Table:
@@ -307,9 +307,9 @@ def table(comparisons: Sequence[Comparison]) -> Table:
     for name in ("subject", "case", "figures", "ratio", "aim", ""):
         result.add_column(name, overflow="fold")
     for each in comparisons:
-        figures = "\n".join(f"{name}: {_spread(values)} {each.unit}" for name, values in each.samples.items())
+        figures = "\n".join(f"{name}: {spread(values)} {each.unit}" for name, values in each.samples.items())
         shown = [
-            (f"{ratio.of}/{ratio.to}" if ratio.to else ratio.of, _spread(ratio.values(each.samples)), ratio)
+            (f"{ratio.of}/{ratio.to}" if ratio.to else ratio.of, spread(ratio.values(each.samples)), ratio)
             for ratio in each.ratios
         ]
         verdict = {True: "[green]reached[/]", False: "[red]missed[/]", None: ""}

@@ -31,6 +31,8 @@ where
 order by position
 """
 
+LONGEST_WAIT_SECONDS = 24 * 60 * 60.0
+
 Violation = (errors.UniqueViolation, errors.CheckViolation, errors.ForeignKeyViolation)
 
 
@@ -79,12 +81,21 @@ def advance(
                     stuck.append(step.name)
                     continue
             try:
-                ddl.run(connection, step.statement, policy)
+                _take(connection, step.statement, policy)
             except Violation:
                 stuck.append(step.name)
                 _drop_failed_build(connection, policy, step.name)
     remaining = connection.execute(REMAINING, {"names": wanted}).fetchall()
     return [Unenforced(name, state, tuple(rules)) for name, state, rules in remaining]
+
+
+def _take(connection: psycopg.Connection[Any], statement: str, policy: ddl.LockPolicy) -> None:
+    if " concurrently " in statement:
+        # It holds up no client, but waits for all that were there before it. To give up early would leave an invalid
+        # index behind and have the table scanned again, so all the patience goes into one attempt.
+        policy = ddl.LockPolicy(timeout=min(policy.timeout * policy.retries, LONGEST_WAIT_SECONDS), retries=1)
+        ddl.say(f"{statement}: waits for transactions that are open now, {policy.timeout:g} s at most")
+    ddl.run(connection, statement, policy)
 
 
 @contextmanager
@@ -105,4 +116,4 @@ def _drop_failed_build(connection: psycopg.Connection[Any], policy: ddl.LockPoli
         "select statement from integrity.law_status where name = %s and state = 'index invalid'", [name]
     ).fetchone()
     if leftover:
-        ddl.run(connection, leftover[0], policy)
+        _take(connection, leftover[0], policy)
