@@ -17,6 +17,11 @@ from checks.target import Target
 COLUMNS = "select kind, identity, status, damage, waiting, detail, mend"
 # What guard_status reads, each only those before it.
 VIEWS = ("relation", "table", "column", "function", "view", "trigger", "constraint", "other", "found", "compared")
+# Settings that change how PostgreSQL prints a definition.
+PLAIN = (
+    "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off; "
+    "set local intervalstyle = postgres"
+)
 # `validate` builds a constraint better than a mend: it knows which must not be built while rows violate it.
 BUILDING = {"missing", "not validated"}
 
@@ -68,9 +73,9 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
     """Run the mends, each once and under the lock policy, then let the law catch up; return all guards after that."""
     # An object keeps the operators and functions that its definition found: only PostgreSQL's own will do.
     connection.execute("set search_path = pg_catalog, pg_temp")
-    tried: set[str | None] = {None}
-    while guard := next((each for each in damaged(connection) if each.mend not in tried), None):
-        tried.add(guard.mend)
+    tried: set[Guard] = set()
+    while guard := next((each for each in damaged(connection) if each.mend and each not in tried), None):
+        tried.add(guard)
         if guard.kind == "constraint" and guard.status in BUILDING and " on integrity." not in guard.identity:
             continue
         try:
@@ -100,7 +105,7 @@ def differences(connection: psycopg.Connection[Any]) -> list[Guard]:
 
 def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:
     with connection.transaction(force_rollback=True), connection.cursor(row_factory=class_row(Guard)) as cursor:
-        cursor.execute("set local search_path = pg_catalog, pg_temp")
+        cursor.execute(PLAIN)
         return cursor.execute(query).fetchall()
 
 

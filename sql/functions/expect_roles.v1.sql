@@ -2,6 +2,9 @@ create or replace function integrity.expect_roles()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- These change how PostgreSQL prints a definition.
+set quote_all_identifiers = off
+set intervalstyle = postgres
 as $$
 begin
   update integrity.guard as guard

@@ -2,6 +2,9 @@ create or replace function integrity.record_guards(new_rules text[] default arra
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- These change how PostgreSQL prints a definition.
+set quote_all_identifiers = off
+set intervalstyle = postgres
 as $$
 declare
   app constant text := (select quote_ident(installation.app_schema) from integrity.installation as installation);
@@ -120,22 +123,27 @@ begin
                 format(
                   'create table %s (%s)%s',
                   found.identity,
-                  string_agg(definition.text, ', ' order by attribute.attnum),
+                  string_agg(
+                    concat_ws(
+                      ' ',
+                      substr(own_column.identity, length(found.identity) + 2),
+                      own_column.facts ->> 'type',
+                      case when (own_column.facts ->> 'not null')::boolean then 'not null' end,
+                      own_column.facts ->> 'identity',
+                      'default ' || pg_get_expr(default_value.adbin, default_value.adrelid)
+                    ),
+                    ', ' order by own_column.part
+                  ),
                   ' partition by ' || pg_get_partkeydef(found.object_id)
                 )
-              from pg_catalog.pg_attribute as attribute
-              cross join lateral (
-                select
-                  concat_ws(
-                    ' ',
-                    quote_ident(attribute.attname),
-                    format_type(attribute.atttypid, attribute.atttypmod)
-                  ) as text
-              ) as definition
+              from found as own_column
+              left join pg_catalog.pg_attrdef as default_value
+                on
+                  own_column.object_id = default_value.adrelid
+                  and own_column.part = default_value.adnum
               where
-                attribute.attrelid = found.object_id
-                and attribute.attnum > 0
-                and not attribute.attisdropped
+                own_column.kind = 'column'
+                and own_column.parent = found.identity
             )
         when found.kind = 'column'
           then

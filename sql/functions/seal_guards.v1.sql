@@ -2,6 +2,9 @@ create or replace function integrity.seal_guards()
 returns void
 language sql
 set search_path = pg_catalog, pg_temp
+-- These change how PostgreSQL prints a definition.
+set quote_all_identifiers = off
+set intervalstyle = postgres
 as $$
   insert into integrity.guard (kind, identity, expected, position, waiting)
   select

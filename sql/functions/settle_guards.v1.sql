@@ -3,6 +3,9 @@ returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+-- These change how PostgreSQL prints a definition.
+set quote_all_identifiers = off
+set intervalstyle = postgres
 as $$
 declare
   settled integer;

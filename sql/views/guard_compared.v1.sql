@@ -152,6 +152,8 @@ compared as materialized (
       )
       -- What a partition has from its parent is the parent's.
       or found.facts ? 'of the parent'
+      -- A key of ours may do what the app's did not.
+      or found.kind = 'key'
       -- A table that is not ours is one unexpected object, not one for each of its columns.
       or (
         found.facts ? 'table'

@@ -35,7 +35,7 @@ named as (
   from entry
 ),
 
--- Until version 15 the columns of a view's only table, or subquery, are printed with its alias.
+-- Until version 15 the columns of a view's only table, or of what else it selects from, are printed with its alias.
 aliased as (
   select
     named.*,
@@ -44,7 +44,7 @@ aliased as (
         named.short,
         '(?<![\w".])' || coalesce(
           substring(named.short from '\n   FROM (?:[\w".]+ )?([\w"]+)(?:\n|;|$)'),
-          substring(named.short from '\n   FROM \( SELECT .*\) ([\w"]+);?$')
+          substring(named.short from '\n   FROM .*\) ([\w"]+)(?:\([^()]*\))?(?:;|$|\n  [A-Z])')
         ) || '\.',
         '',
         'g'

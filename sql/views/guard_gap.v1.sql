@@ -17,6 +17,7 @@ where
   )
   or (
     entry.kind = 'column'
+    and to_regclass(entry.expected ->> 'table') is not null
     and not exists (
       select
       from pg_catalog.pg_attribute as attribute

@@ -4,8 +4,8 @@ select
   concat_ws(
     E'\n',
     entry.expected - array['owner', 'grants', 'position', 'created_tables'],
-    -- A view is printed in more than one way.
-    case when entry.kind not in ('view', 'row') then entry.definition end
+    -- Expressions are printed in more than one way.
+    case when entry.kind not in ('view', 'trigger', 'row') then entry.definition end
   ) as substance
 from integrity.guard as entry
 where

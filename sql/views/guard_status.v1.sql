@@ -244,6 +244,20 @@ cross join lateral (
                       coalesce('set default ' || substring(judged.definition from ' default (.*)$'), 'drop default')
                     )
               end,
+              case
+                when 'identity' = any(judged.differing)
+                  then
+                    format(
+                      'alter column %s %s',
+                      judged.object_name,
+                      case
+                        when not judged.expected ? 'identity' then 'drop identity'
+                        when judged.facts ? 'identity'
+                          then replace(replace(judged.expected ->> 'identity', ' as identity', ''), 'gen', 'set gen')
+                        else 'add ' || (judged.expected ->> 'identity')
+                      end
+                    )
+              end,
               case when 'persistence' = any(judged.differing) then 'set logged' end,
               case when 'row security' = any(judged.differing) then 'disable row level security' end,
               case when 'forced row security' = any(judged.differing) then 'no force row level security' end

@@ -30,10 +30,18 @@ select
       'columns', (
         select
           jsonb_agg(
-            format('%I %s', attribute.attname, format_type(attribute.atttypid, attribute.atttypmod))
+            concat_ws(
+              ' collate ',
+              format('%I %s', attribute.attname, format_type(attribute.atttypid, attribute.atttypmod)),
+              collation_used.collname
+            )
             order by attribute.attnum
           )
         from pg_catalog.pg_attribute as attribute
+        left join pg_catalog.pg_collation as collation_used
+          on
+            attribute.attcollation = collation_used.oid
+            and collation_used.collname <> 'default'
         where
           attribute.attrelid = listed.oid
           and attribute.attnum > 0
