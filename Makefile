@@ -29,7 +29,7 @@ races: $(READY) ## Run every race there is and write docs/races.md
 	$(BIN)/python -m tests.races explore $(ARGS)
 
 histories: $(READY) ## Search long for a history that the database and the model of the rules tell differently
-	$(BIN)/pytest -m slow tests/races/test_histories.py $(ARGS)
+	$(BIN)/pytest -s -m slow tests/races/test_histories.py $(ARGS)
 
 crashes: $(READY) ## Kill backends and postmasters two hundred times under load
 	$(BIN)/pytest -m slow -s tests/races/test_crashes.py $(ARGS)

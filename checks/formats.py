@@ -62,9 +62,8 @@ def _header(document: Document) -> dict[str, Any]:
         "totals": asdict(document.report.totals),
         "rules": [asdict(count) for count in document.report.counts],
     }
-    if document.repaired:
-        outcomes = [asdict(outcome) for outcome in document.repaired.outcomes]
-        header["repair"] = {"run": document.repaired.run, "dry_run": document.dry_run, "outcomes": outcomes}
+    if done := document.repaired:
+        header["repair"] = asdict(done) | {"run": None if document.dry_run else done.run, "dry_run": document.dry_run}
     return header
 
 

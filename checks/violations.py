@@ -278,6 +278,10 @@ def read(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Iter
         yield from cursor.execute(VIOLATIONS, scope.parameters())
 
 
+class FailedTransactionError(UserError):
+    """The caller's transaction has failed, so that nothing can be read in it."""
+
+
 @dataclass(frozen=True)
 class Audit:
     """The outcome of `audit`: the counts and every violation."""
@@ -300,7 +304,8 @@ def audit(
         The counts by rule and the violations, all of them in memory.
 
     Raises:
-        UserError: the schema is not migrated, or by another version; the transaction has failed.
+        UserError: the schema is not migrated, or by another version.
+        FailedTransactionError: nothing can be read before a rollback.
     """
     if isinstance(database, sqlalchemy.Engine):
         with database.connect() as connection:
@@ -312,7 +317,7 @@ def audit(
         return audit(driver, scope)
     status = database.info.transaction_status
     if status == TransactionStatus.INERROR:
-        raise UserError("the connection's transaction has failed, nothing can be read in it: roll it back first")
+        raise FailedTransactionError("the transaction has failed, nothing can be read in it: roll it back first")
     # One snapshot, unless the caller's transaction has its own isolation already.
     with one_snapshot(database) if status == TransactionStatus.IDLE else database.transaction():
         migrate.require_current(database)

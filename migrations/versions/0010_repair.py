@@ -29,6 +29,7 @@ OBJECTS = (
     "functions/start_repair",
     "functions/plan_repair",
     "functions/record_changes",
+    "functions/plan_violation",
     "functions/repair_batch",
     "functions/repair_violation",
     "views/repair_effect",

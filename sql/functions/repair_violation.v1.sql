@@ -13,25 +13,7 @@ declare
 begin
   new_run := integrity.start_repair(reason, options);
 
-  insert into integrity.repair_item (run, rule, key, quest_id)
-  select
-    new_run,
-    violation.rule,
-    violation.key,
-    violation.quest_id
-  from integrity.violations as violation
-  inner join integrity.repair_order as repair_order
-    on violation.rule = repair_order.rule
-  where
-    violation.key = violation_key
-    and violation.repair is not null;
-
-  if not found then
-    raise exception 'there is no violation % that has a repair', quote_literal(violation_key)
-      using
-        errcode = 'no_data_found',
-        hint = 'integrity.violations lists them.';
-  end if;
+  perform integrity.plan_violation(new_run, violation_key);
 
   -- The second call finds nothing left to do and ends the run.
   perform integrity.repair_batch(new_run, 1);

@@ -71,8 +71,9 @@ class Tally:
         refusals: The same refusals by level and constraint.
         broken: Races in which an error was in the views after a commit.
         unexpected: Races in which something else happened than what may.
-        timing: Races at READ COMMITTED in which a foreign key of ours refused what it would have let pass if the
+        timing: Races in which a foreign key of ours refused, at READ COMMITTED, what it would have let pass if the
             sessions had come one after the other, in whatever order.
+        stale: How often that happened at the other levels, whose snapshot may be older than the lock.
     """
 
     races: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=Counter)
@@ -81,6 +82,7 @@ class Tally:
     broken: list[Finding] = field(default_factory=list)
     unexpected: list[Finding] = field(default_factory=list)
     timing: list[Finding] = field(default_factory=list)
+    stale: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Tally") -> None:
         """Count what another one counted."""
@@ -90,6 +92,7 @@ class Tally:
         self.broken += other.broken
         self.unexpected += other.unexpected
         self.timing += other.timing
+        self.stale.update(other.stale)
 
     def by_level(self) -> Counter[tuple[str, Outcome]]:
         """Return how often operations at a level ended how."""
@@ -142,7 +145,10 @@ class Judge:
             if outcome is Outcome.UNEXPECTED:
                 self.tally.unexpected.append(finding)
             if outcome is Outcome.OUR_FOREIGN_KEY and self._only_timing(cell, place, refusal):
-                self.tally.timing.append(finding)
+                if cell.levels[place] == READ_COMMITTED:
+                    self.tally.timing.append(finding)
+                else:
+                    self.tally.stale[cell.levels[place]] += 1
         if race.broken:
             self.tally.broken.append(Finding(cell, race.order, f"committed {', '.join(sorted(race.broken))}"))
 
@@ -156,8 +162,6 @@ class Judge:
         self.count(cell, self.explorer.some_ordering(cell, chance))
 
     def _only_timing(self, cell: Cell, place: int, refusal: Refusal) -> bool:
-        if set(cell.levels) != {READ_COMMITTED}:
-            return False
         return all(race.outcomes[place] != refusal for race in self.explorer.serial_orderings(cell))
 
 

@@ -436,7 +436,7 @@ class Histories(RuleBasedStateMachine):
 
     def _quest(self) -> st.SearchStrategy[int]:
         # One that is gone is of use now and then: whatever refers to it is refused.
-        return st.sampled_from([*list(self.world.quests) * 8, self.quests[-1]])
+        return st.sampled_from([*list(self.world.quests) * 8, *self.quests])
 
     def _pairs(self) -> st.SearchStrategy[Pair]:
         return st.tuples(self._quest(), st.sampled_from(self.users[:3]))
@@ -498,13 +498,15 @@ def search(connection: psycopg.Connection[Any], examples: int, steps: int) -> in
 
 
 def test_database_and_model_agree(migrated: psycopg.Connection[Any]) -> None:
-    assert search(migrated, examples=150, steps=30) > 1000
+    assert search(migrated, examples=100, steps=30) > 1000
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_database_and_model_agree_for_long(migrated: psycopg.Connection[Any]) -> None:
-    assert search(migrated, examples=1000, steps=50) >= 10_000
+    steps = search(migrated, examples=500, steps=50)
+    print(f"{steps} steps")
+    assert steps >= 10_000
 
 
 def test_search_finds_what_is_broken_and_makes_it_small(

@@ -37,6 +37,13 @@ def _audit_001(connection: psycopg.Connection[Any]) -> None:
         factory.participant(connection, quest_id, student)
 
 
+def _load_unattached(*, autocommit: bool, **where: Any) -> None:
+    with psycopg.connect(**where) as connection:
+        connection.execute(APP_TABLES.read_text())
+    # The first migration wants tables that look like the app's; what a test then puts into them may not.
+    migrate.upgrade(Target(make_conninfo(**where), "test template"), "0001_app_tables")
+
+
 def _loader(load: Any) -> Any:
     def load_and_attach(*, autocommit: bool, **where: Any) -> None:
         with psycopg.connect(**where) as connection:
@@ -50,7 +57,9 @@ def _loader(load: Any) -> Any:
 sync_001_server = factories.postgresql_noproc(dbname="runner_sync_001", load=[_loader(_sync_001)])
 audit_001_server = factories.postgresql_noproc(dbname="runner_audit_001", load=[_loader(_audit_001)])
 dirty_server = factories.postgresql_noproc(dbname="runner_dirty", load=[_loader(plant.everything)])
+unattached_server = factories.postgresql_noproc(dbname="runner_unattached", load=[_load_unattached])
 
 sync_001 = factories.postgresql("sync_001_server")
 audit_001 = factories.postgresql("audit_001_server")
 dirty = factories.postgresql("dirty_server")
+unattached = factories.postgresql("unattached_server")

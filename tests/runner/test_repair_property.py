@@ -10,15 +10,11 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from psycopg.conninfo import make_conninfo
-from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 from pytest_postgresql.janitor import DatabaseJanitor
 
-from checks import migrate, repair
-from checks.target import Target
+from checks import repair
 from checks.violations import EVERYTHING
-from tests.conftest import APP_TABLES
 from tests.support.dirt import Dirt, Row, State, databases, difference, spread, state
 from tests.support.proof import attach, enforce
 
@@ -28,17 +24,6 @@ Diff = dict[Any, tuple[dict[str, Any] | None, dict[str, Any] | None]]
 # What a new row gets from a sequence or a clock.
 FRESH = {"id", "joined_at"}
 _numbers = count(1)
-
-
-def _load_app_tables(*, autocommit: bool, **where: Any) -> None:
-    target = Target(make_conninfo(**where), "test template")
-    with target.connect() as connection:
-        connection.execute(APP_TABLES.read_text())
-    # The first migration wants tables that look like the app's, and some statuses do not.
-    migrate.upgrade(target, "0001_app_tables")
-
-
-bare_server = factories.postgresql_noproc(dbname="property", load=[_load_app_tables])
 
 
 @contextmanager
@@ -95,8 +80,8 @@ def silent(_done: int, _planned: int) -> None:
 
 @given(dirt=databases, how=options)
 @on_databases
-def test_what_is_shown_is_what_happens(bare_server: NoopExecutor, dirt: Dirt, how: repair.Options) -> None:
-    with adopted(bare_server, dirt) as connection:
+def test_what_is_shown_is_what_happens(unattached_server: NoopExecutor, dirt: Dirt, how: repair.Options) -> None:
+    with adopted(unattached_server, dirt) as connection:
         before = state(connection)
 
         previewed, changes = repair.preview(connection, how, silent)
@@ -180,9 +165,9 @@ def assert_no_more_could_be_restored(connection: _Connection, undo: repair.Resul
 @given(dirt=databases, how=options, validated=st.booleans())
 @on_databases
 def test_an_undo_restores_what_the_law_allows_and_reports_the_rest(
-    bare_server: NoopExecutor, dirt: Dirt, how: repair.Options, validated: bool
+    unattached_server: NoopExecutor, dirt: Dirt, how: repair.Options, validated: bool
 ) -> None:
-    with adopted(bare_server, dirt) as connection:
+    with adopted(unattached_server, dirt) as connection:
         before, errors = state(connection), error_keys(connection)
         applied = repair.apply(connection, how, silent)
         after = state(connection)
@@ -208,9 +193,9 @@ def test_an_undo_restores_what_the_law_allows_and_reports_the_rest(
 @given(dirt=databases, how=options, data=st.data())
 @on_databases
 def test_an_undo_leaves_rows_alone_that_somebody_wrote_into_since(
-    bare_server: NoopExecutor, dirt: Dirt, how: repair.Options, data: st.DataObject
+    unattached_server: NoopExecutor, dirt: Dirt, how: repair.Options, data: st.DataObject
 ) -> None:
-    with adopted(bare_server, dirt) as connection:
+    with adopted(unattached_server, dirt) as connection:
         applied = repair.apply(connection, how, silent)
         mine = {"quests_quest": "title", "quests_questparticipant": "progress_notes"}
         present = [row for row in recorded(repair.changes(connection, applied.run)) if row in state(connection)]
@@ -237,12 +222,12 @@ def test_an_undo_leaves_rows_alone_that_somebody_wrote_into_since(
 
 
 def test_it_would_notice_a_change_that_is_not_recorded(
-    bare_server: NoopExecutor, monkeypatch: pytest.MonkeyPatch
+    unattached_server: NoopExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         repair, "CHANGES", repair.CHANGES.replace("where run = %s", "where run = %s and relation like '%%quest'")
     )
     with pytest.raises(AssertionError):
         test_what_is_shown_is_what_happens.hypothesis.inner_test(
-            bare_server, Dirt([], ["open_quest_with_approval"]), repair.Options(EVERYTHING)
+            unattached_server, Dirt([], ["open_quest_with_approval"]), repair.Options(EVERYTHING)
         )

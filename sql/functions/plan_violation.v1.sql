@@ -1,0 +1,36 @@
+create or replace function integrity.plan_violation(
+  of_run bigint,
+  violation_key text
+)
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into integrity.repair_item (run, rule, key, quest_id)
+  select
+    of_run,
+    violation.rule,
+    violation.key,
+    violation.quest_id
+  from integrity.violations as violation
+  inner join integrity.repair_order as repair_order
+    on violation.rule = repair_order.rule
+  where
+    violation.key = violation_key
+    and violation.repair is not null;
+
+  if not found then
+    raise exception 'there is no violation % that has a repair', quote_literal(violation_key)
+      using
+        errcode = 'no_data_found',
+        hint = 'integrity.violations lists them.';
+  end if;
+end
+$$;
+
+comment on function integrity.plan_violation(bigint, text) is
+'Lists one violation, given by its key, as all that a repair run is to do.';
+
+revoke all on function integrity.plan_violation(bigint, text) from public;

@@ -1,0 +1,137 @@
+"""What an API answers when the database refuses, wherever in the request that is: the example of docs/errors.md."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections
+from django.test import override_settings
+from psycopg.conninfo import make_conninfo
+from pytest_postgresql import factories
+
+from checks import migrate
+from checks.target import Target
+from tests.django_app import database
+from tests.django_app.flows import Application, QuestParticipant, World
+from tests.support.database import url_of
+
+from rest_framework.test import APIClient  # isort: skip  # after Django is set up
+
+_Connection = psycopg.Connection[Any]
+
+
+def _load(*, autocommit: bool, **where: Any) -> None:
+    database.create_app_tables(make_conninfo(**where))
+    migrate.upgrade(Target(make_conninfo(**where), "test template"))
+
+
+http_server = factories.postgresql_noproc(dbname="django_http", load=[_load])
+
+http = factories.postgresql("http_server")
+
+
+@pytest.fixture
+def world(http: _Connection) -> Iterator[World]:
+    """A world on a database with the layer, through Django."""
+    http.autocommit = True
+    with database.use(url_of(http)):
+        yield World()
+
+
+@pytest.fixture(params=["autocommit", "atomic", "ATOMIC_REQUESTS"])
+def applications(request: pytest.FixtureRequest, world: World) -> str:
+    """The URL of the applications' endpoint, with each of the places where a request's transaction can end."""
+    if request.param == "ATOMIC_REQUESTS":
+        connections["default"].settings_dict["ATOMIC_REQUESTS"] = True
+    return "/atomic/applications" if request.param == "atomic" else "/applications"
+
+
+def patch(url: str, **data: Any) -> Any:
+    return APIClient(raise_request_exception=False).patch(url, data, format="json")
+
+
+def test_what_is_allowed_is_done(world: World, applications: str) -> None:
+    world.apply("ann")
+    answer = patch(f"{applications}/{world.application('ann').pk}", status="approved")
+    assert answer.status_code == 200
+    assert world.participant("ann").status == "joined"
+
+
+def test_a_second_approval(world: World, applications: str) -> None:
+    """The constraint is checked at COMMIT."""
+    world.admit("ann")
+    world.apply("ann")
+    second = world.application("ann")
+    answer = patch(f"{applications}/{second.pk}", status="approved")
+    assert answer.status_code == 409
+    assert answer.json() == {"detail": "This person has an approved application to this quest already."}
+    assert Application.objects.get(pk=second.pk).status == "pending"
+
+
+def test_after_the_view_only_a_middleware_can_answer(world: World, applications: str) -> None:
+    world.admit("ann")
+    world.apply("ann")
+    with override_settings(MIDDLEWARE=[]):
+        answer = patch(f"{applications}/{world.application('ann').pk}", status="approved")
+    assert answer.status_code == (500 if connections["default"].settings_dict["ATOMIC_REQUESTS"] else 409)
+
+
+def test_an_unknown_status(world: World, applications: str) -> None:
+    """The constraint is checked at once."""
+    world.apply("ann")
+    application = world.application("ann")
+    answer = patch(f"{applications}/{application.pk}", status="archived")
+    assert answer.status_code == 400
+    assert answer.json() == {"detail": "An application has no such status."}
+    assert Application.objects.get(pk=application.pk).status == "pending"
+
+
+def test_an_approval_whose_participant_is_removed_without_our_triggers(world: World, http: _Connection) -> None:
+    world.admit("ann")
+    http.execute("alter table quests_questparticipant disable trigger user")
+    answer = APIClient().delete(f"/participants/{world.participant('ann').pk}")
+    assert answer.status_code == 409
+    assert "at the same moment" in answer.json()["detail"]
+    assert world.participant("ann").status == "joined"
+
+
+def test_a_write_that_only_our_triggers_would_have_corrected(
+    world: World, http: _Connection, applications: str
+) -> None:
+    world.apply("ann")
+    http.execute("alter table applications_application disable trigger user")
+    answer = patch(f"{applications}/{world.application('ann').pk}", status="approved")
+    assert answer.status_code == 500
+    assert answer.json() == {"detail": "Something is wrong on our side. Nothing was changed."}
+
+
+def test_joining_twice_by_the_app_s_own_key(world: World) -> None:
+    world.admit("ann")
+    answer = APIClient().post(
+        "/participants", {"quest": world.quest().pk, "user": str(world.user("ann").pk)}, format="json"
+    )
+    assert answer.status_code == 409
+    assert answer.json() == {"detail": "You take part in this quest already."}
+    assert QuestParticipant.objects.count() == 1
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_what_is_worth_another_try(world: World, http: _Connection, applications: str, state: str) -> None:
+    world.apply("ann")
+    http.execute(
+        "create function lose() returns trigger language plpgsql as"
+        f" $$ begin raise 'lost' using errcode = '{state}'; end $$"
+    )
+    http.execute("create trigger lose before update on applications_application for each row execute function lose()")
+    answer = patch(f"{applications}/{world.application('ann').pk}", status="approved")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_what_is_not_ours_is_not_explained(world: World, http: _Connection, applications: str) -> None:
+    world.apply("ann")
+    http.execute("alter table applications_application add constraint theirs check (status <> 'rejected')")
+    answer = patch(f"{applications}/{world.application('ann').pk}", status="rejected")
+    assert answer.status_code == 500
+    assert "detail" not in str(answer.content)
