@@ -2,7 +2,8 @@
 
 Always the last revision: it records what all the others have made. One that comes later ends with record_guards() too.
 
-Locks: ACCESS SHARE on the app's tables while empty copies of three of them are made, milliseconds.
+Locks: ACCESS SHARE on the app's tables while empty copies of three of them are made, milliseconds; ACCESS
+EXCLUSIVE on the event log when the new objects get their owner.
 """
 
 import sqlalchemy as sa
@@ -10,9 +11,10 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from migrations.sql_objects import execute, install_all, remove_all
+from migrations.steps import hand_over
 
 revision = "0012_guards"
-down_revision = "0010_repair"
+down_revision = "0011_roles"
 branch_labels = None
 depends_on = None
 
@@ -33,6 +35,7 @@ OBJECTS = (
     "functions/seal_guards",
     "functions/record_guards",
     "functions/settle_guards",
+    "functions/expect_roles",
 )
 
 
@@ -52,6 +55,7 @@ def upgrade() -> None:
         comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",
     )
     install_all(OBJECTS)
+    hand_over()
     execute("select integrity.record_guards()")
 
 

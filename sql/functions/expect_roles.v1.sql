@@ -6,48 +6,78 @@ set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set intervalstyle = postgres
 as $$
+declare
+  entry record;
 begin
-  update integrity.guard as guard
-  set
-    expected = guard.expected || jsonb_strip_nulls(
-      jsonb_build_object('owner', found.facts -> 'owner', 'grants', found.facts -> 'grants')
-    )
-  from integrity.guard_found as found
-  where
-    guard.kind = found.kind
-    and guard.kind <> 'column'
-    and (
-      guard.identity = found.identity
-      or (
-        guard.identity = 'integrity.event_*'
-        and found.identity = (
-          select max(relation.relation_name)
-          from integrity.guard_relation as relation
-          where relation.origin = 'partition'
-        )
-      )
-    )
-    and guard.expected is distinct from found.facts
-    -- Nothing but what the roles of the layer are given.
-    and not exists (
+  if not exists (
+    select
+    from integrity.guard as guard
+    where guard.kind = 'manifest'
+  ) then
+    return;
+  end if;
+
+  for entry in
+    with given as (
       select
-      from jsonb_array_elements_text(found.facts -> 'grants') as held (item)
+        role_grant.target,
+        concat(one.found[1], ' (' || quote_ident(attribute.name) || ')', ' to ', role_grant.grantee) as item
+      from integrity.role_grant as role_grant
+      cross join lateral regexp_matches(role_grant.rights, '(\w+)(?: \(([^)]*)\))?', 'g') as one (found)
+      left join lateral unnest(string_to_array(one.found[2], ', ')) as attribute (name) on true
+    )
+
+    select
+      found.kind,
+      found.identity,
+      jsonb_strip_nulls(
+        jsonb_build_object('owner', found.facts -> 'owner', 'grants', found.facts -> 'grants')
+      ) as facts
+    from integrity.guard_found as found
+    where
+      found.kind <> 'column'
+      and found.facts ? 'grants'
+      -- Other grants than these stay unexpected.
+      and not exists (
+        select
+        from jsonb_array_elements_text(found.facts -> 'grants') as held (item)
+        where
+          held.item not like '% to (owner)'
+          and not exists (
+            select
+            from given
+            where
+              given.item = held.item
+              and given.target = case
+                when found.kind = 'rights' then substring(found.identity from ' (.*)')
+                else found.identity
+              end
+          )
+      )
+  loop
+    if entry.kind = 'rights' then
+      insert into integrity.guard (kind, identity, expected, position, waiting)
+      values (entry.kind, entry.identity, entry.facts, 0, false)
+      on conflict (kind, identity) do update
+      set expected = excluded.expected;
+    else
+      update integrity.guard as guard
+      set expected = guard.expected || entry.facts
       where
-        held.item not like '% to (owner)'
-        and not exists (
-          select
-          from integrity.role_grant as given
-          where
-            given.target = found.identity
-            and held.item = format('%s to %I', given.rights, given.grantee)
+        guard.kind = entry.kind
+        and guard.identity in (
+          entry.identity,
+          case when entry.kind = 'partition' and entry.identity <> 'integrity.event_default' then 'integrity.event_*' end
         )
-    );
+        and not guard.expected @> entry.facts;
+    end if;
+  end loop;
 
   perform integrity.seal_guards();
 end
 $$;
 
 comment on function integrity.expect_roles() is
-'Makes the manifest expect the owners and the grants that integrity.grant_roles() has given; other grants stay unexpected.';
+'Makes the manifest expect the owners, and of the grants those that integrity.grant_roles() gives. Called by it.';
 
 revoke all on function integrity.expect_roles() from public;

@@ -18,7 +18,7 @@ begin
   from integrity.rule as rule
   where
     rule.rule = any(new_rules)
-    or not exists (select from integrity.guard)
+    or not exists (select from integrity.guard as guard where guard.kind = 'row')
     or exists (
       select
       from integrity.guard as guard
@@ -215,7 +215,7 @@ begin
         found.kind in ('constraint', 'index')
         and found.parent not like 'integrity.%'
       )
-      and found.kind not in ('setting', 'subscription')
+      and found.kind not in ('setting', 'subscription', 'role')
       -- Rules that a user added, with their views and repairs, are the user's.
       and not exists (
         select

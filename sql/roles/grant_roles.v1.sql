@@ -68,6 +68,11 @@ begin
     execute statement;
   end loop;
 
+  -- The guards, if they are there yet, expect what was just given.
+  if to_regprocedure('integrity.expect_roles()') is not null then
+    perform integrity.expect_roles();
+  end if;
+
   if cardinality(left_to_dba) > 0 then
     return query
     select unnest(left_to_dba || 'select * from integrity.grant_roles();'::text);

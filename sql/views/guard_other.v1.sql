@@ -188,6 +188,100 @@ select
   jsonb_build_object('finished', backfill.finished_at is not null) as facts
 from integrity.backfill as backfill
 union all
+-- What the roles of the layer may do with what is not ours: without it the mechanism would fail.
+select
+  'rights' as kind,
+  format('%s %s', concerned.type, concerned.identity) as identity,
+  null::oid as catalog_id,
+  null::oid as object_id,
+  0 as part,
+  null::oid as owner_id,
+  null::aclitem[] as acl,
+  null::text as printed,
+  jsonb_build_object(
+    'grants', (
+      select jsonb_agg(given.item order by convert_to(given.item, 'UTF8'))
+      from (
+        select format('%s to %I', lower(whole.privilege_type), whole.grantee::regrole) as item
+        from pg_catalog.pg_class as class
+        cross join lateral aclexplode(class.relacl) as whole
+        where
+          class.oid = shared.objid
+          and shared.classid = 'pg_class'::regclass
+          and whole.grantee = any(shared.roles)
+        union all
+        select format('%s (%I) to %I', lower(single.privilege_type), attribute.attname, single.grantee::regrole) as item
+        from pg_catalog.pg_attribute as attribute
+        cross join lateral aclexplode(attribute.attacl) as single
+        where
+          attribute.attrelid = shared.objid
+          and shared.classid = 'pg_class'::regclass
+          and single.grantee = any(shared.roles)
+        union all
+        select format('%s to %I', lower(whole.privilege_type), whole.grantee::regrole) as item
+        from pg_catalog.pg_namespace as schema
+        cross join lateral aclexplode(schema.nspacl) as whole
+        where
+          schema.oid = shared.objid
+          and shared.classid = 'pg_namespace'::regclass
+          and whole.grantee = any(shared.roles)
+      ) as given
+    )
+  ) as facts
+from (
+  select
+    dependency.classid,
+    dependency.objid,
+    array_agg(distinct dependency.refobjid) as roles
+  from pg_catalog.pg_shdepend as dependency
+  inner join pg_catalog.pg_database as place
+    on
+      dependency.dbid = place.oid
+      and place.datname = current_database()
+  where
+    dependency.deptype = 'a'
+    and dependency.classid in ('pg_class'::regclass, 'pg_namespace'::regclass)
+    and dependency.refclassid = 'pg_authid'::regclass
+    and dependency.refobjid in (
+      to_regrole('integrity_reader'), to_regrole('integrity_operator'), to_regrole('integrity_owner')
+    )
+  group by
+    dependency.classid,
+    dependency.objid
+) as shared
+cross join lateral pg_identify_object(shared.classid, shared.objid, 0) as concerned
+where
+  concerned.schema is distinct from 'integrity'
+  and concerned.identity <> 'integrity'
+union all
+-- Roles of the layer that could do more than they are for.
+select
+  'role' as kind,
+  quote_ident(member.rolname) as identity,
+  null::oid as catalog_id,
+  member.oid as object_id,
+  0 as part,
+  null::oid as owner_id,
+  null::aclitem[] as acl,
+  null::text as printed,
+  jsonb_strip_nulls(
+    jsonb_build_object(
+      'superuser', nullif(member.rolsuper, false),
+      'login', nullif(member.rolcanlogin and member.rolname = 'integrity_owner', false),
+      'createrole', nullif(member.rolcreaterole, false),
+      'replication', nullif(member.rolreplication, false)
+    )
+  ) as facts
+from pg_catalog.pg_roles as member
+where
+  member.rolname in ('integrity_reader', 'integrity_operator', 'integrity_owner')
+  and (
+    member.rolsuper
+    or (member.rolcanlogin and member.rolname = 'integrity_owner')
+    or member.rolcreaterole
+    or member.rolreplication
+  )
+union all
 -- What lets others write around every trigger: sessions that start as a replica, and subscriptions, which apply as one.
 select
   'setting' as kind,

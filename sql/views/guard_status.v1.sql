@@ -28,7 +28,7 @@ judged as (
     examined.*,
     case
       when examined.expected is null
-        then case when examined.kind in ('setting', 'subscription') then 'bypass' else 'unexpected object' end
+        then case when examined.kind in ('setting', 'subscription', 'role') then 'bypass' else 'unexpected object' end
       when examined.facts is null then 'missing'
       when cardinality(examined.differing) = 0 then 'ok'
       when 'enabled' = any(examined.differing) and examined.facts ->> 'enabled' = 'disabled' then 'disabled'
@@ -120,6 +120,12 @@ cross join lateral (
             when judged.kind = 'row' then 'delete from ' || judged.identity
             when judged.kind in ('trigger', 'rule', 'policy', 'index', 'function', 'procedure', 'aggregate')
               then 'drop ' || judged.subject
+            when judged.kind = 'role'
+              then
+                (
+                  select format('alter role %s %s', judged.identity, string_agg('no' || attribute.name, ' '))
+                  from jsonb_object_keys(judged.facts) as attribute (name)
+                )
             when judged.kind = 'setting' and judged.identity not like '% of every session'
               then format('alter %s reset session_replication_role', substring(judged.identity from ' of (.*)'))
           end
@@ -269,10 +275,14 @@ cross join lateral (
       select
         string_agg(
           format(
-            case when altered.granting then 'grant %s%s on %s %s to %s' else 'revoke %s%s on %s %s from %s cascade' end,
+            case when altered.granting then 'grant %s%s on %s%s to %s' else 'revoke %s%s on %s%s from %s cascade' end,
             split_part(altered.item, ' to ', 1),
             case when judged.kind = 'column' then format(' (%s)', judged.object_name) end,
-            case when judged.kind in ('view', 'partition', 'column') then 'table' else judged.kind end,
+            case
+              when judged.kind = 'rights' then ''
+              when judged.kind in ('view', 'partition', 'column') then 'table '
+              else judged.kind || ' '
+            end,
             case when judged.kind = 'column' then judged.parent else judged.identity end,
             replace(
               case
@@ -295,7 +305,7 @@ cross join lateral (
         full join jsonb_array_elements_text(judged.held) as held (item)
           on wanted.item = held.item
         where
-          judged.expected is not null
+          (judged.expected is not null or judged.kind = 'rights')
           and (judged.facts is null or 'grants' = any(judged.differing))
           and (wanted.item is null or held.item is null)
           -- Whoever creates an object has all rights on it.

@@ -273,7 +273,7 @@ EVERYWHERE = (
         each(
             "format('grant all on %s %s to public',"
             " case when kind in ('view', 'partition') then 'table' else kind end, identity)",
-            "expected ? 'grants' and kind <> 'column'",
+            "expected ? 'grants' and kind not in ('column', 'rights')",
         ),
         "wrong grants",
     ),
@@ -288,9 +288,9 @@ EVERYWHERE = (
     Drift(
         "nothing left to the owner",
         each(
-            "format('revoke all on %s %s from postgres',"
-            " case when kind in ('view', 'partition') then 'table' else kind end, identity)",
-            "expected ? 'grants' and kind <> 'column'",
+            "format('revoke all on %s %s from %I',"
+            " case when kind in ('view', 'partition') then 'table' else kind end, identity, expected ->> 'owner')",
+            "expected ? 'grants' and kind not in ('column', 'rights')",
         ),
         "wrong grants",
     ),
