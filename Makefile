@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test races histories crashes matrix test-matrix lint bench bench-adoption clean
+.PHONY: help venv demo test races histories crashes matrix test-matrix docs lint bench bench-adoption clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,9 @@ matrix: $(READY) ## Run the whole suite on PostgreSQL 14, 15, 16, 17 and 18 (ARG
 	$(BIN)/python tests/matrix.py $(or $(ARGS),-- --numprocesses auto)
 
 test-matrix: matrix
+
+docs: $(READY) ## Write docs/rules.md
+	$(BIN)/python docs/generate_rules.py
 
 lint: $(READY) ## Check style and types of the Python, style and search_path of the SQL
 	$(BIN)/ruff check

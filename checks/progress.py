@@ -45,7 +45,8 @@ class Progress:
         now = time.monotonic()
         if task not in self._tasks:
             self._tasks[task] = self._bar.add_task(task, rate="")
-            self._started[task] = (now, 0)
+            # What was done before the first word came took time that nobody measured.
+            self._started[task] = (now, done)
         began, first = self._started[task]
         rate = (done - first) / (now - began) if now > began else 0.0
         self._bar.update(self._tasks[task], completed=done, total=total, rate=f"{rate:,.0f}/s")

@@ -101,7 +101,7 @@ def show_left(left: Iterable[Left], on: Console) -> None:
             Text.assemble(
                 (item.outcome, STYLES["warning"]),
                 f"  {item.key or f'quest {item.quest_id}'}  ",
-                (f"{why} {item.detail}" if item.detail else "the repair did not help", "dim"),
+                (f"{why} {item.detail}" if item.detail else "it needs the repair of another rule first", "dim"),
             )
         )
 
@@ -175,7 +175,20 @@ def show_rule(rule: Rule, on: Console) -> None:
     on.print(rule.meaning, highlight=False)
     on.print(f"broken by: {rule.broken_by or 'nobody has said yet'}", highlight=False)
     on.print(f"repair:    {rule.repair_meaning or 'none, a person decides'}", highlight=False)
+    on.print(f"enforced:  {', '.join(rule.enforced_by) or 'by nothing, it is reported only'}", highlight=False)
     on.print(f"in psql:   select * from integrity.{rule.rule};", highlight=False)
+
+
+def show_rows(rows: Iterable[tuple[str, dict[str, Any], dict[str, Any]]], on: Console) -> None:
+    """Print rows, a line per column that has a value; our markers are left out."""
+    listing = table("table", "row", "column", "value", on=on)
+    for relation, key, content in rows:
+        head = (relation, ", ".join(f"{name} {value}" for name, value in key.items()))
+        for name, value in content.items():
+            if value not in (None, "") and name not in key and not name.startswith("integrity_"):
+                listing.add_row(*head, name, str(value))
+                head = ("", "")
+    on.print(listing)
 
 
 def show_history(events: Iterable[tuple[Any, ...]], on: Console) -> None:

@@ -18,7 +18,11 @@ select
   rule.meaning,
   rule.broken_by,
   repair.proname as repair,
-  obj_description(repair.oid, 'pg_proc') as repair_meaning
+  obj_description(repair.oid, 'pg_proc') as repair_meaning,
+  coalesce(
+    (select array_agg(law.name order by law.position) from integrity.law as law where rule.rule = any(law.rules)),
+    array[]::text[]
+  ) as enforced_by
 from integrity.rule as rule
 left join pg_catalog.pg_proc as repair
   on
@@ -28,11 +32,11 @@ order by rule.position
 """
 
 ROWS = """
-select relation, content
+select relation, row_key, content
 from integrity.quest_rows(array[%s]::bigint[])
 order by
   relation,
-  row_key
+  content ->> 'id'
 """
 
 HISTORY = """
@@ -45,7 +49,7 @@ order by at
 
 @dataclass(frozen=True)
 class Rule:
-    """A row of integrity.rule, with its repair function and that function's comment if it has one."""
+    """A row of integrity.rule, with its repair function and that function's comment if it has one, and its law."""
 
     rule: str
     severity: str
@@ -54,6 +58,7 @@ class Rule:
     broken_by: str
     repair: str | None
     repair_meaning: str | None
+    enforced_by: list[str]
 
 
 def read(connection: psycopg.Connection[Any]) -> list[Rule]:
@@ -84,13 +89,10 @@ def violation(connection: psycopg.Connection[Any], key: str) -> Violation:
     return found
 
 
-def rows(connection: psycopg.Connection[Any], quest: int | None) -> list[tuple[str, dict[str, Any]]]:
-    """Return the table and content of every row around a quest."""
-    query = (
-        "select relation, content from integrity.quest_rows(array[%s]::bigint[]) order by relation, content ->> 'id'"
-    )
+def rows(connection: psycopg.Connection[Any], quest: int | None) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Return table, key and content of every row around a quest."""
     with connection.cursor(row_factory=tuple_row) as cursor:
-        return cursor.execute(query, [quest]).fetchall()
+        return cursor.execute(ROWS, [quest]).fetchall()
 
 
 def history(connection: psycopg.Connection[Any], quest: int | None) -> list[tuple[Any, ...]]:
@@ -100,10 +102,7 @@ def history(connection: psycopg.Connection[Any], quest: int | None) -> list[tupl
 
 
 def repair_statements(connection: psycopg.Connection[Any], found: Violation) -> str | None:
-    """Return what repairs the violation in psql, None where a person must decide."""
+    """Return what repairs the violation in psql, as a run that can be undone; None where a person must decide."""
     if found.repair is None:
         return None
-    call = sql.SQL("select integrity.{}(array[{}]::bigint[], array[{}], '{{}}');").format(
-        sql.Identifier(f"repair_{found.rule}"), sql.Literal(found.quest_id), sql.Literal(found.key)
-    )
-    return f"begin;\n{call.as_string(connection)}\ncommit;"
+    return sql.SQL("select integrity.repair_violation({}, 'why');").format(sql.Literal(found.key)).as_string(connection)

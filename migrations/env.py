@@ -25,6 +25,10 @@ ADVISORY_LOCK = 0x7175657374
 WAIT_FOR_OTHER_UPGRADE_SECONDS = 600
 STATEMENT_TIMEOUT = "15min"
 
+# Whoever may create functions and operators in the app's schema could offer some that fit better than PostgreSQL's own,
+# to be called with the rights of who migrates, or kept by a view, a CHECK or the WHEN of a trigger.
+PIN = "set search_path = pg_catalog, pg_temp"
+
 LEFT_IN_SCHEMA = """
 select pg_describe_object(classid, objid, objsubid)
 from pg_depend
@@ -77,9 +81,8 @@ def run_offline() -> None:
     schema = options.app_schema or "public"
     context.config.attributes.update(options=options, app_schema=schema)
     _configure(dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
-    quoted = context.get_context().dialect.identifier_preparer.quote(schema)
     context.execute("create schema if not exists integrity")
-    context.execute(f"set search_path = {quoted}")
+    context.execute(PIN)
     context.execute(f"set lock_timeout = '{options.lock_timeout:g}s'")
     context.run_migrations()
 
@@ -125,10 +128,8 @@ def _resolve_app_schema(connection: Connection, options: migration_options.Optio
 
 
 def _prepare(connection: Connection, options: migration_options.Options, schema: str) -> None:
-    quote = connection.dialect.identifier_preparer.quote
     if connection.scalar(text("select to_regnamespace('integrity')")) is None:
         connection.execute(text("create schema integrity"))
-    connection.execute(text(f"set search_path = {quote(schema)}"))
     connection.execute(text(f"set lock_timeout = '{options.lock_timeout:g}s'"))
     connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
     connection.execute(text("set client_min_messages = warning"))
@@ -155,20 +156,32 @@ def _leave_no_trace_at_base(connection: Connection) -> None:
 def run_online(target: targets.Target) -> None:
     """Run the migrations on the target database."""
     options = _x_options()
-    with target.engine().connect() as connection, _only_upgrade(connection):
-        schema = _resolve_app_schema(connection, options)
-        created = migration_options.created_tables(connection)
-        context.config.attributes.update(options=options, app_schema=schema, created_tables=created)
-        _prepare(connection, options, schema)
-        _configure(connection=connection)
-        try:
-            if context.get_context().opts.get("destination_rev") == "base":
-                refuse_to_drop_tables(connection)
-                connection.rollback()
-            context.run_migrations()
-        finally:
-            if not connection.closed and not connection.invalidated:
-                _leave_no_trace_at_base(connection)
+    with target.engine().connect() as connection:
+        connection.execute(text(PIN))
+        connection.commit()
+        with _only_upgrade(connection):
+            _run(connection, options)
+
+
+def _run(connection: Connection, options: migration_options.Options) -> None:
+    schema = _resolve_app_schema(connection, options)
+    created = migration_options.created_tables(connection)
+    context.config.attributes.update(options=options, app_schema=schema, created_tables=created)
+    _prepare(connection, options, schema)
+    _configure(connection=connection)
+    try:
+        if "destination_rev" not in context.get_context().opts:
+            # A comparison with the metadata, which names no schema for the app's tables.
+            quoted = connection.dialect.identifier_preparer.quote(schema)
+            connection.execute(text(f"set search_path = {quoted}"))
+            connection.commit()
+        if context.get_context().opts.get("destination_rev") == "base":
+            refuse_to_drop_tables(connection)
+            connection.rollback()
+        context.run_migrations()
+    finally:
+        if not connection.closed and not connection.invalidated:
+            _leave_no_trace_at_base(connection)
 
 
 def main() -> None:

@@ -24,19 +24,18 @@ APP_TABLE_NAMES = (
     "quests_questparticipant",
 )
 
-PIN = "set local search_path = pg_catalog, pg_temp"
-
 _APP_TABLE = re.compile(rf"\bpublic\.({'|'.join(APP_TABLE_NAMES)})\b")
 _OBJECT = re.compile(r"^comment on (function|procedure|trigger|view) (.+?) is$", re.MULTILINE)
 
 
 def localize(sql: str) -> str:
     """Return `sql` with `public.<app table>` replaced by the app's own schema, quoted as needed."""
-    schema = _quoted_app_schema()
+    schema = quoted_app_schema()
     return _APP_TABLE.sub(lambda match: f"{schema}.{match[1]}", sql)
 
 
-def _quoted_app_schema() -> str:
+def quoted_app_schema() -> str:
+    """Return the app's schema as SQL names it."""
     return op.get_bind().dialect.identifier_preparer.quote(app_schema())
 
 
@@ -67,21 +66,16 @@ def source(name: str, version: int) -> str:
 
 
 @contextmanager
-def pinned_search_path() -> Iterator[None]:
-    """Look for names without a schema in pg_catalog only.
-
-    A view, a CHECK and the WHEN of a trigger keep whatever function or operator a name meant when they were created.
-    In the app's schema others may be allowed to create some that fit better than PostgreSQL's own.
-    """
-    execute(PIN)
+def app_search_path() -> Iterator[None]:
+    """Look for names without a schema in the app's; elsewhere a migration finds only PostgreSQL's own, see env.py."""
+    execute(f"set local search_path = {quoted_app_schema()}")
     yield
-    execute(f"set local search_path = {_quoted_app_schema()}")
+    execute("set local search_path = pg_catalog, pg_temp")
 
 
 def install(name: str, version: int) -> None:
     """Create or replace the objects of one file of `sql/`, e.g. `install("functions/mark_quest", 1)`."""
-    with pinned_search_path():
-        execute(source(name, version))
+    execute(source(name, version))
 
 
 def remove(name: str, version: int) -> None:

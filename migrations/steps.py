@@ -12,8 +12,8 @@ from sqlalchemy.dialects import postgresql
 from checks import ddl
 from checks.errors import UserError
 from checks.law import Unenforced, advance
-from migrations.options import created_tables, is_offline, options
-from migrations.sql_objects import driver, execute, localize, pinned_search_path
+from migrations.options import app_schema, created_tables, is_offline, options
+from migrations.sql_objects import driver, execute, localize
 
 LAW = sa.table(
     "law",
@@ -107,8 +107,7 @@ def enforce(names: Sequence[str] | None = None) -> list[Unenforced]:
 def _enforce_offline(names: Sequence[str] | None) -> None:
     """Print a loop over integrity.law_status; a script is for an empty database, so it needs no CONCURRENTLY."""
     chosen = "true" if names is None else "name in ({})".format(", ".join(f"'{name}'" for name in names))
-    with pinned_search_path():
-        execute(f"""
+    execute(f"""
 do $$
 declare
   step text;
@@ -130,7 +129,7 @@ $$""")
 # What stands on the tables and is neither theirs nor ours.
 STANDING_ON = """
 with dropped as (
-  select to_regclass(quote_ident(name))::oid as id
+  select to_regclass(:schema || '.' || quote_ident(name))::oid as id
   from unnest(cast(:names as text[])) as name
 )
 select distinct pg_describe_object(dependency.classid, dependency.objid, 0)
@@ -158,8 +157,8 @@ def refuse_to_drop_tables(connection: sa.Connection) -> None:
     Raises:
         UserError: something else stands on a table, or a table holds rows and `-x drop-app-tables=true` is missing.
     """
-    names = created_tables(connection)
-    standing = connection.scalars(sa.text(STANDING_ON), {"names": names}).all()
+    names, schema = created_tables(connection), connection.dialect.identifier_preparer.quote(app_schema())
+    standing = connection.scalars(sa.text(STANDING_ON), {"names": names, "schema": schema}).all()
     if standing:
         raise UserError(
             f"The downgrade would drop {', '.join(names)}, created by these migrations, but others need them: "
@@ -168,7 +167,7 @@ def refuse_to_drop_tables(connection: sa.Connection) -> None:
         )
     if options().drop_app_tables:
         return
-    held = [name for name in names if connection.scalar(sa.text(f"select exists (select from {name})"))]
+    held = [name for name in names if connection.scalar(sa.text(f"select exists (select from {schema}.{name})"))]
     if held:
         raise UserError(
             f"The downgrade would drop {', '.join(held)}, created by these migrations and holding rows; "

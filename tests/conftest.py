@@ -5,6 +5,7 @@ once per session (per worker under xdist). More sessions: ``tests.support.databa
 """
 
 import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ _server = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores it, and so would every command that a test interrupts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         # The user's own settings must not lead a test to the user's own database.
         for name in [name for name in os.environ if name.startswith("PG") and name != "PG_BINDIR"]:
@@ -32,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = ExitStack()
         running = stack.enter_context(server.throwaway())
         _require_version(running)
+        _keep_roles(running)
         # Workers are started later and inherit the environment; changes to options do not reach them.
         os.environ[SERVER_VARIABLE] = f"{running.sockets}:{running.port}"
         config.stash[_server] = stack
@@ -51,6 +56,18 @@ def _require_version(running: server.Server) -> None:
         row = connection.execute("SHOW server_version").fetchone()
     if row is None or row[0].split()[0] != expected:
         raise pytest.UsageError(f"the server says it is {row}, its program says {expected}")
+
+
+def _keep_roles(running: server.Server) -> None:
+    """Create the layer's roles and keep them in use.
+
+    They belong to the server, and a downgrade drops those that no database needs: one test must not take them away from
+    another that is just upgrading. What happens without them is for tests/roles, which have a server of their own.
+    """
+    with psycopg.connect(running.url) as connection:
+        for role in ("integrity_reader", "integrity_operator", "integrity_owner"):
+            connection.execute(f"create role {role} nologin".encode())
+            connection.execute(f"grant connect on database postgres to {role}".encode())
 
 
 def _load_migrated(**where: Any) -> None:

@@ -1,5 +1,6 @@
 """quest-integrity rules and explain."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -33,13 +34,11 @@ def explain(
     with connected(context) as connection:
         rule = reading.find(connection, subject)
         if rule is not None:
-            render.show_rule(rule, out)
+            render.show_rule(replace(rule, severity=severities(connection).get(rule.rule, rule.severity)), out)
             return
         found = reading.violation(connection, subject)
         render.show_violations([found], out)
-        for relation, content in reading.rows(connection, found.quest_id):
-            shown = {name: value for name, value in content.items() if value is not None}
-            out.print(f"{relation}: {shown}", highlight=False, markup=False)
+        render.show_rows(reading.rows(connection, found.quest_id), out)
         render.show_history(reading.history(connection, found.quest_id), out)
         statements = reading.repair_statements(connection, found)
-        out.print(statements or "no repair: a person decides", highlight=False, markup=False)
+        out.print(statements or "-- no repair: a person decides", highlight=False, markup=False)

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from checks.errors import UserError
 from migrations.options import app_schema, created_tables, is_offline
-from migrations.sql_objects import install, remove
+from migrations.sql_objects import app_search_path, execute, install, remove
 from migrations.steps import refuse_to_drop_tables, under_lock
 
 revision = "0001_app_tables"
@@ -191,7 +191,8 @@ def upgrade() -> None:
     existing = set() if is_offline() else set(sa.inspect(op.get_bind()).get_table_names(schema=app_schema()))
     created = not existing & set(TABLES)
     if created:
-        create_app_tables()
+        with app_search_path():
+            create_app_tables()
     else:
         _refuse_unfit()
     names = ", ".join(f"'{name}'" for name in TABLES) if created else ""
@@ -209,7 +210,7 @@ def downgrade() -> None:
         # Looked at again under the lock: a row may have come since the downgrade began.
         refuse_to_drop_tables(op.get_bind())
         for name in reversed(dropped):
-            op.execute(f"drop table {name}")
+            execute(f"drop table public.{name}")
 
     if dropped:
         under_lock(dropped, drop)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from migrations.options import is_offline
-from migrations.sql_objects import driver, install_all, localize, remove_all
+from migrations.sql_objects import driver, install_all, localize, quoted_app_schema, remove_all
 from migrations.steps import each_alone, enforce, record_law
 
 revision = "0006_keys"
@@ -108,7 +108,7 @@ def downgrade() -> None:
         each_alone(
             [
                 f"alter table public.{key['relation']} drop constraint if exists {key['name']}",
-                f"drop index if exists {key['name']}",
+                f"drop index if exists {quoted_app_schema()}.{key['name']}",
             ]
         )
     remove_all(OBJECTS)

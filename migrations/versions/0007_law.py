@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from migrations.options import is_offline
-from migrations.sql_objects import execute, install, install_all, pinned_search_path, remove_all
+from migrations.sql_objects import execute, install, install_all, remove_all
 from migrations.steps import forget_law, record_law, under_lock
 
 revision = "0007_law"
@@ -169,17 +169,15 @@ def upgrade() -> None:
     install_all(FUNCTIONS)
     install("functions/mark_application", 2)
     if is_offline():
-        with pinned_search_path():
-            execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
+        execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
         install_all(TRIGGERS + STAND_INS)
         return
     # Looked up before the lock: telling whether a status is unknown reads the whole table.
     statements = list(op.get_bind().scalars(sa.text(ATTACHABLE)))
 
     def attach() -> None:
-        with pinned_search_path():
-            for statement in statements:
-                execute(statement)
+        for statement in statements:
+            execute(statement)
         install_all(TRIGGERS + STAND_INS)
 
     under_lock(TABLES, attach)

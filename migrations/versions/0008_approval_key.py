@@ -6,6 +6,7 @@ approval of the next one.
 Locks: as in 0006_keys.
 """
 
+from migrations.sql_objects import quoted_app_schema
 from migrations.steps import each_alone, enforce, forget_law, record_law
 
 revision = "0008_approval_key"
@@ -36,7 +37,7 @@ def downgrade() -> None:
     each_alone(
         [
             f"alter table public.{KEY['relation']} drop constraint if exists {KEY['name']}",
-            f"drop index if exists {KEY['name']}",
+            f"drop index if exists {quoted_app_schema()}.{KEY['name']}",
         ]
     )
     forget_law([str(KEY["name"])])

@@ -8,18 +8,39 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- What comes first in the order of repairs may be what the violation follows from.
+  with subject as (
+    select
+      violation.quest_id,
+      repair_order.position
+    from integrity.violations as violation
+    inner join integrity.repair_order as repair_order
+      on violation.rule = repair_order.rule
+    where
+      violation.key = violation_key
+      and violation.repair is not null
+  )
+
   insert into integrity.repair_item (run, rule, key, quest_id)
   select
     of_run,
     violation.rule,
     violation.key,
     violation.quest_id
-  from integrity.violations as violation
+  from subject
+  inner join integrity.violations as violation
+    on subject.quest_id = violation.quest_id
   inner join integrity.repair_order as repair_order
     on violation.rule = repair_order.rule
   where
-    violation.key = violation_key
-    and violation.repair is not null;
+    violation.repair is not null
+    and (
+      repair_order.position < subject.position
+      or violation.key = violation_key
+    )
+  order by
+    repair_order.position,
+    violation.key;
 
   if not found then
     raise exception 'there is no violation % that has a repair', quote_literal(violation_key)
@@ -31,6 +52,6 @@ end
 $$;
 
 comment on function integrity.plan_violation(bigint, text) is
-'Lists one violation, given by its key, as all that a repair run is to do.';
+'Lists one violation, given by its key, and those of its quest that come before it in the order of repairs, as all that a repair run is to do.';
 
 revoke all on function integrity.plan_violation(bigint, text) from public;

@@ -15,20 +15,23 @@ begin
 
   perform integrity.plan_violation(new_run, violation_key);
 
-  -- The second call finds nothing left to do and ends the run.
-  perform integrity.repair_batch(new_run, 1);
-  perform integrity.repair_batch(new_run, 1);
+  -- The last call finds nothing left to do and ends the run.
+  while integrity.repair_batch(new_run, 1) > 0 loop
+  end loop;
 
-  select item.outcome
+  -- Gone is what the repairs before it have put right already.
+  select case item.outcome when 'gone' then 'repaired' else item.outcome end
   into strict became
   from integrity.repair_item as item
-  where item.run = new_run;
+  where
+    item.run = new_run
+    and item.key = violation_key;
 
   return became;
 end
 $$;
 
 comment on function integrity.repair_violation(text, text, jsonb) is
-'Repairs one violation, given by its key, as a run of its own that can be undone. Returns what became of it: repaired, or refused by the law. Options as for integrity.start_repair.';
+'Repairs one violation, given by its key, and before it those of its quest that come first in the order of repairs, as a run of its own that can be undone. Returns what became of it: repaired, or refused. Options as for integrity.start_repair.';
 
 revoke all on function integrity.repair_violation(text, text, jsonb) from public;

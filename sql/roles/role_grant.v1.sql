@@ -21,12 +21,13 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.rule', 'select'),
   ('reader, operator', 'table', 'integrity.violation_summary', 'select'),
   ('reader, operator', 'table', 'integrity.violations', 'select'),
-  -- An audit says how many rows it looked at, and finds a user by name.
+  -- An audit says whom it concerns and how many rows it looked at. Nobody's texts, and no password.
   ('reader, operator', 'table', 'app.users_user', 'select (id, username)'),
-  ('reader, operator', 'table', 'app.quests_quest', 'select (id)'),
-  ('reader, operator', 'table', 'app.applications_application', 'select (id, quest_id, applicant_id)'),
-  ('reader, operator', 'table', 'app.quests_questparticipant', 'select (id, quest_id, user_id)'),
+  ('reader, operator', 'table', 'app.quests_quest', 'select (id, status, assigned_to_id)'),
+  ('reader, operator', 'table', 'app.applications_application', 'select (id, status, quest_id, applicant_id)'),
+  ('reader, operator', 'table', 'app.quests_questparticipant', 'select (id, status, quest_id, user_id)'),
   -- Repairs keep whole rows of the app, with people's texts: not for every reader.
+  ('reader', 'table', 'integrity.repair_change', 'select (run, number, rule, quest_id, relation, row_key)'),
   ('operator', 'table', 'integrity.repair_change', 'select'),
   ('operator', 'table', 'integrity.repair_effect', 'select'),
   ('operator', 'function', 'integrity.quest_rows(bigint[])', 'execute'),
@@ -70,7 +71,7 @@ placed as (
     'owner' as grantees,
     'table' as kind,
     reference.relation as target,
-    'select, update' as rights
+    format('select, update (%I)', reference.attribute) as rights
   from integrity.participant_reference as reference
   union all
   -- An identity needs no right on its sequence; a serial, as older versions of Django made it, does.

@@ -72,9 +72,7 @@ ANN_AND_BEN_ARE_IN = QuestState(
     "in-progress", "ben", {"ann": "joined", "ben": "joined"}, {"ann": ["approved"], "ben": ["approved"]}
 )
 ANN_LEFT = QuestState(applications={"ann": ["kicked"]})
-ANN_LEFT_BEN_STAYED = QuestState(
-    "in-progress", "ben", {"ben": "joined"}, {"ann": ["kicked"], "ben": ["approved"]}
-)
+ANN_LEFT_BEN_STAYED = QuestState("in-progress", "ben", {"ben": "joined"}, {"ann": ["kicked"], "ben": ["approved"]})
 ANN_WAS_DROPPED = QuestState(participants={"ann": "dropped"}, applications={"ann": ["kicked"]})
 ANN_IS_BACK = QuestState("in-progress", "ann", {"ann": "joined"}, {"ann": ["kicked", "approved"]})
 ANN_COMPLETED = QuestState("completed", "ann", {"ann": "completed"}, {"ann": ["approved"]}, rewards=1)
@@ -569,9 +567,7 @@ def participant_upserted_as_dropped(world: World) -> None:
 def participant_moved_to_another_quest(world: World) -> None:
     """The admin corrects a participant's quest: one quest loses, the other gains."""
     world.admit("ann", quest="one")
-    endpoints.admin_save(
-        QuestParticipant, world.participant("ann", quest="one").pk, quest=world.quest("two").pk
-    )
+    endpoints.admin_save(QuestParticipant, world.participant("ann", quest="one").pk, quest=world.quest("two").pk)
 
 
 @flow(QuestState("in-progress", "ann", {"ann": "joined"}, {"ann": ["kicked"]}), DIRECT)
@@ -738,11 +734,7 @@ def complete_then_leave(world: World) -> None:
     world.leave("ann")
 
 
-@flow(
-    QuestState(
-        "in-progress", "ann", {"ann": "completed"}, {"ann": ["approved"], "ben": ["kicked"]}, rewards=2
-    )
-)
+@flow(QuestState("in-progress", "ann", {"ann": "completed"}, {"ann": ["approved"], "ben": ["kicked"]}, rewards=2))
 def complete_then_one_of_two_leaves(world: World) -> None:
     """The app opens the quest, counting only unfinished participants; a completed one still holds it."""
     world.admit("ann", "ben")

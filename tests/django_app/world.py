@@ -111,8 +111,7 @@ class World:
             status=quest.status,
             assigned_to=names[quest.assigned_to_id] if quest.assigned_to_id else None,
             participants={
-                names[user_id]: status
-                for user_id, status in quest.participants.values_list("user_id", "status")
+                names[user_id]: status for user_id, status in quest.participants.values_list("user_id", "status")
             },
             applications=applications,
             rewards=QuestCompletionLog.objects.filter(quest=quest).count(),

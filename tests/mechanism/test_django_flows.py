@@ -157,9 +157,7 @@ def test_without_the_layer_flows_leave_the_incident_behind(
             world = World()
             flow.run(world)
             found[flow.name] = {
-                what
-                for quest_id, what in without_layer.execute(INCONSISTENCIES)
-                if quest_id in world.quest_ids
+                what for quest_id, what in without_layer.execute(INCONSISTENCIES) if quest_id in world.quest_ids
             }
 
     broken = {name for name, what in found.items() if what}

@@ -190,5 +190,6 @@ def test_installed_functions_are_the_files_text(migrated: _Connection) -> None:
     bodies = migrated.execute(
         "select oid::regprocedure::text, prosrc from pg_proc where pronamespace = 'integrity'::regnamespace"
     ).fetchall()
-    assert len(bodies) >= len([path for path in SQL_FILES if path.parent.name == "functions"])
+    # A function's later versions replace its first.
+    assert len(bodies) >= len({path.name.partition(".")[0] for path in SQL_FILES if path.parent.name == "functions"})
     assert [name for name, body in bodies if body not in files] == []

@@ -44,9 +44,7 @@ def test_up_and_down(empty: psycopg.Connection[Any]) -> None:
 def test_a_database_at_an_older_revision(migrated: psycopg.Connection[Any]) -> None:
     oldest = [script.revision for script in migrate._scripts().walk_revisions()][-1]
     at(migrated, oldest)
-    with pytest.raises(
-        UserError, match=f"older revision {oldest}, expected .*: run `quest-integrity upgrade`"
-    ):
+    with pytest.raises(UserError, match=f"older revision {oldest}, expected .*: run `quest-integrity upgrade`"):
         migrate.require_current(migrated)
 
 

@@ -53,8 +53,8 @@ with connection.schema_editor() as editor:
 def pattern(output: str) -> "re.Pattern[str]":
     """Return what a command's output must match; spaces at the end of a line do not count."""
     lines = [line.rstrip() for line in output.strip("\n").splitlines()]
-    parts = [".*" if line == "…" else re.escape(line).replace("…", "[^\n]*") for line in lines]
-    return re.compile(r"\n".join(parts), re.S)
+    parts = ["(?:[^\n]*\n)*" if line == "…" else re.escape(line).replace("…", "[^\n]*") + "\n" for line in lines]
+    return re.compile("".join(parts))
 
 
 def run(document: str, environment: dict[str, str], cwd: Path) -> int:
@@ -75,7 +75,8 @@ def run(document: str, environment: dict[str, str], cwd: Path) -> int:
         printed = "\n".join(line.rstrip() for line in done.stdout.splitlines())
         shown = f"{document}:\n{block['script']}printed\n{printed}"
         assert done.returncode == int(block["code"] or 0), f"exit code {done.returncode} of {shown}"
-        as_documented = block["output"] is None or pattern(block["output"]).fullmatch(printed.strip("\n")) is not None
+        documented = pattern("…" if block["output"] is None else block["output"])
+        as_documented = documented.fullmatch(printed.strip("\n") + "\n") is not None
         assert as_documented, f"not the output documented: {shown}"
     return len(blocks)
 

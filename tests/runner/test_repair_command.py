@@ -335,6 +335,15 @@ class TestWhatTheLawRefuses:
         assert "P0001" in ran.err
 
 
+def test_a_rule_that_needs_another_s_repair_first(sync_001: _Connection) -> None:
+    """The quest is open because nobody takes part; without that rule there is nothing to derive it from."""
+    ran = fix(sync_001, "--rule", "open_quest_with_approval")
+    assert ran.code == 1
+    assert items(sync_001) == [("open_quest_with_approval", 5, "refused")]
+    assert "open_quest_with_approval:quest=5  it needs" in ran.out
+    assert fix(sync_001, "--rule", "open_quest_with_approval", "--rule", "approved_without_participant").code == 0
+
+
 def test_a_lock_on_another_quest_is_no_reason_to_wait(audit_001: _Connection) -> None:
     quest_id = factory.quest(audit_001)
     audit_001.commit()

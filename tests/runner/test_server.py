@@ -205,9 +205,7 @@ class TestKept:
         kept.start()
         recorded = (kept.data / "postmaster.pid").read_text()
         kept.stop()
-        user = (
-            {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if IS_ROOT else {}
-        )
+        user = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []} if IS_ROOT else {}
         with subprocess.Popen(["sleep", "600"], **user) as other:  # type: ignore[call-overload]
             stale = recorded.replace(recorded.split()[0], str(other.pid), 1)
             for path in (kept.data / "postmaster.pid", kept.sockets / f".s.PGSQL.{kept.port}.lock"):
@@ -259,9 +257,7 @@ class TestKept:
             long.stop()
             shutil.rmtree(long.sockets, ignore_errors=True)
 
-    def test_reports_a_state_folder_it_cannot_make(
-        self, place: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_reports_a_state_folder_it_cannot_make(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (place / "file").touch()
         monkeypatch.setenv(server.STATE_VARIABLE, str(place / "file" / "state"))
         with pytest.raises(UserError, match=f"cannot create .*: set {server.STATE_VARIABLE}"):
@@ -298,9 +294,7 @@ class TestRoot:
         shutil.copytree(package, private / package.name)
         shutil.copytree(package.with_suffix(".libs"), private / f"{package.name}.libs")
         environment = os.environ | {"PYTHONPATH": str(private), server.STATE_VARIABLE: str(place / "state")}
-        code = (
-            "from checks import server\nfor i in range(2):\n  with server.throwaway() as s: print(s.binaries)"
-        )
+        code = "from checks import server\nfor i in range(2):\n  with server.throwaway() as s: print(s.binaries)"
         with python(code, env=environment) as caller:
             out, err = caller.communicate(timeout=120)
         assert err == ""

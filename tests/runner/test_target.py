@@ -103,9 +103,7 @@ class TestResolve:
         ],
     )
     @pytest.mark.parametrize("variable", [False, True])
-    def test_refuses_what_nobody_understands(
-        self, given: str, variable: bool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_refuses_what_nobody_understands(self, given: str, variable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         if variable:
             # As everywhere, an empty variable is one that is not set.
             monkeypatch.setenv("DATABASE_URL", given or "x")
@@ -204,9 +202,7 @@ class TestConnect:
             ({"user": "ali", "password": PASSWORD, "sslmode": "nonsense"}, "sslmode"),
         ],
     )
-    def test_says_what_the_server_refuses(
-        self, guarded: server.Server, settings: dict[str, str], said: str
-    ) -> None:
+    def test_says_what_the_server_refuses(self, guarded: server.Server, settings: dict[str, str], said: str) -> None:
         found = resolve(conninfo(guarded, **settings))
         message = refusal(found)
         user = settings["user"]

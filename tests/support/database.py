@@ -23,9 +23,7 @@ def target_of(connection: psycopg.Connection[Any]) -> Target:
 
 
 @contextmanager
-def another(
-    connection: psycopg.Connection[Any], autocommit: bool = False
-) -> Iterator[psycopg.Connection[Any]]:
+def another(connection: psycopg.Connection[Any], autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
     """Open a second session on the same database and close it at the end, rolling back what is open."""
     second = psycopg.connect(url_of(connection), autocommit=autocommit)
     try:

@@ -1,4 +1,4 @@
-"""A gate across a database's DDL: whoever comes to the nth command stops there until the gate is opened.
+"""A gate across a database's DDL: whoever comes to a chosen command stops there until the gate is opened.
 
 So a test can look at, or kill, a migration at a point it has chosen, without racing it there.
 """
@@ -17,12 +17,16 @@ _KEY = 4711
 
 _BUILD = f"""
 create schema gatehouse;
-create table gatehouse.gate (closed_at bigint);
+-- With a key, since a publication of all tables refuses to delete from a table without.
+create table gatehouse.gate (number bigint, pattern text, id boolean primary key default true);
 create sequence gatehouse.passed;
 -- Waiting at the gate is the test's doing, so the migration's own timeout does not count there.
 create function gatehouse.pass() returns event_trigger language plpgsql set lock_timeout = 0 as $$
 begin
-  if nextval('gatehouse.passed') = (select closed_at from gatehouse.gate) then
+  if exists (
+    select from (select nextval('gatehouse.passed') as number offset 0) as this
+    cross join gatehouse.gate where gate.number = this.number or current_query() ~* gate.pattern
+  ) then
     perform pg_advisory_lock({_KEY});
     perform pg_advisory_unlock({_KEY});
   end if;
@@ -45,10 +49,11 @@ class Gate:
         self._keeper = keeper
         self._closed = False
 
-    def close_at(self, command: int) -> None:
-        """Stop whoever runs the nth DDL command from now on."""
+    def close_at(self, command: int | str) -> None:
+        """Stop whoever runs the nth DDL command from now on, or one that matches a regular expression."""
+        by_number = (self.passed() + command, None) if isinstance(command, int) else (None, command)
         self._keeper.execute("delete from gatehouse.gate")
-        self._keeper.execute("insert into gatehouse.gate values (%s)", [self.passed() + command])
+        self._keeper.execute("insert into gatehouse.gate values (%s, %s)", by_number)
         self._keeper.execute(f"select pg_advisory_lock({_KEY})")
         self._closed = True
 
@@ -60,7 +65,7 @@ class Gate:
         assert row is not None
         return int(row[0])
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 120) -> int:
         """Wait until somebody stands at the gate and return the pid of their backend.
 
         Raises:
@@ -91,6 +96,6 @@ def gate(connection: _Connection) -> Iterator[Gate]:
             yield built
         finally:
             built.open()
-            keeper.execute("drop event trigger gate")
+            keeper.execute("drop event trigger if exists gate")
             keeper.execute("set client_min_messages = warning")
-            keeper.execute("drop schema gatehouse cascade")
+            keeper.execute("drop schema if exists gatehouse cascade")

@@ -23,9 +23,7 @@ class Application(models.Model):
 
     # A re-application is a new row, so (quest, applicant) is indexed but not unique.
     quest = models.ForeignKey(Quest, on_delete=models.CASCADE, related_name="applications")
-    applicant = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="applications"
-    )
+    applicant = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="applications")
     status = models.CharField(max_length=15, choices=Status, default=Status.PENDING)
     applied_at = models.DateTimeField(auto_now_add=True)
     reviewed_at = models.DateTimeField(null=True, blank=True)

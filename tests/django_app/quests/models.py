@@ -51,9 +51,7 @@ class Quest(models.Model):
         related_name="assigned_quests",
     )
     category = models.ForeignKey(QuestCategory, on_delete=models.CASCADE, related_name="quests")
-    creator = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="created_quests"
-    )
+    creator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="created_quests")
 
     class Meta:
         indexes = (
@@ -118,9 +116,7 @@ class QuestParticipant(models.Model):
         DROPPED = "dropped"
 
     quest = models.ForeignKey(Quest, on_delete=models.CASCADE, related_name="participants")
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="quest_participations"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="quest_participations")
     status = models.CharField(max_length=15, choices=Status, default=Status.JOINED)
     joined_at = models.DateTimeField(auto_now_add=True)
     completed_at = models.DateTimeField(null=True, blank=True)
@@ -141,9 +137,7 @@ class QuestParticipant(models.Model):
 
 
 class QuestSubmission(models.Model):
-    quest_participant = models.ForeignKey(
-        QuestParticipant, on_delete=models.CASCADE, related_name="submissions"
-    )
+    quest_participant = models.ForeignKey(QuestParticipant, on_delete=models.CASCADE, related_name="submissions")
     description = models.TextField(blank=True)
     status = models.CharField(max_length=20, default="pending")
     submitted_at = models.DateTimeField(auto_now_add=True)
@@ -158,9 +152,7 @@ class QuestSubmission(models.Model):
 
 
 class QuestSubmissionAttempt(models.Model):
-    participant = models.ForeignKey(
-        QuestParticipant, on_delete=models.CASCADE, related_name="submission_attempts"
-    )
+    participant = models.ForeignKey(QuestParticipant, on_delete=models.CASCADE, related_name="submission_attempts")
     quest = models.ForeignKey(Quest, on_delete=models.CASCADE, related_name="submission_attempts")
     submitted_at = models.DateTimeField(auto_now_add=True)
 
@@ -169,9 +161,7 @@ class QuestCompletionLog(models.Model):
     """One row per reward paid: what makes visible that somebody else completed a participant first."""
 
     quest = models.ForeignKey(Quest, on_delete=models.CASCADE, related_name="completion_logs")
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="completion_logs"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="completion_logs")
     xp_earned = models.PositiveIntegerField()
     completed_at = models.DateTimeField(auto_now_add=True)
 
@@ -182,6 +172,4 @@ class QuestCompletionLog(models.Model):
             participant.status = QuestParticipant.Status.COMPLETED
             participant.completed_at = timezone.now()
             participant.save()
-            cls.objects.create(
-                quest=participant.quest, user=participant.user, xp_earned=participant.quest.xp_reward
-            )
+            cls.objects.create(quest=participant.quest, user=participant.user, xp_earned=participant.quest.xp_reward)

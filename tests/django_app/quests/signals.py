@@ -31,9 +31,7 @@ def release_quest_of_deleted_participant(instance: QuestParticipant, **_kwargs) 
 
 
 @receiver(post_save, sender=Quest)
-def complete_participants_of_completed_quest(
-    instance: Quest, update_fields: frozenset[str] | None, **_kwargs
-) -> None:
+def complete_participants_of_completed_quest(instance: Quest, update_fields: frozenset[str] | None, **_kwargs) -> None:
     if instance.status != Quest.Status.COMPLETED or update_fields is not None:
         return
     for participant in instance.participants.filter(status__in=_ACTIVE):
