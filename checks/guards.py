@@ -4,6 +4,7 @@ Its SQL is run from the package's own files, so that it can be trusted when the 
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from psycopg import errors, sql
 from psycopg.rows import class_row
 
 from checks import ddl, law, migrate, resources, server, violations
+from checks.errors import UserError
 from checks.target import Target
 
 COLUMNS = "select kind, identity, status, damage, waiting, detail, mend"
@@ -47,12 +49,13 @@ def read(connection: psycopg.Connection[Any]) -> list[Guard]:
         found = _query(connection, f"{COLUMNS} from integrity.guard_status order by position")
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         gone = Guard("table", "integrity.guard", "missing", True, False, str(error.diag.message_primary), None)
-        try:
+        with suppress(errors.UndefinedTable):
             return _query(connection, f"{COLUMNS} from ({_body('gap')}) as gap order by position") or [gone]
-        except errors.UndefinedTable:
-            return [gone]
+        return [gone]
     if any(guard.waiting and guard.status == "ok" for guard in found):
-        settle(connection)
+        # From now on it is damage when one of these is not enforced. Who may only read leaves the note to others.
+        with suppress(errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction, errors.UndefinedFunction):
+            connection.execute("select integrity.settle_guards()")
     return found
 
 
@@ -61,16 +64,17 @@ def damaged(connection: psycopg.Connection[Any]) -> list[Guard]:
     return [guard for guard in read(connection) if guard.damage]
 
 
-def settle(connection: psycopg.Connection[Any]) -> None:
-    """Note which constraints are enforced by now: from now on it is damage when one of them is not."""
-    try:
-        connection.execute("select integrity.settle_guards()")
-    except (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction) as error:
-        ddl.say(f"not noted which constraints are enforced by now: {error.diag.message_primary}")
-
-
 def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Guard]:
-    """Run the mends, each once and under the lock policy, then let the law catch up; return all guards after that."""
+    """Run the mends, each once and under the lock policy, then let the law catch up; return all guards after that.
+
+    Raises:
+        UserError: the manifest was altered, and with it perhaps what it says to run.
+    """
+    if any(guard.kind == "manifest" for guard in damaged(connection)):
+        raise UserError(
+            "The manifest integrity.guard is not as the migrations sealed it, so its statements were not run. "
+            "Write it anew: quest-integrity downgrade 0011_roles, upgrade, guards --against-package."
+        )
     # An object keeps the operators and functions that its definition found: only PostgreSQL's own will do.
     connection.execute("set search_path = pg_catalog, pg_temp")
     tried: set[Guard] = set()
@@ -80,6 +84,7 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
             continue
         try:
             ddl.run(connection, str(guard.mend), policy)
+            ddl.say(f"ran: {guard.mend}")
         except psycopg.Error as error:
             ddl.say(f"{guard.kind} {guard.identity} cannot be mended: {error.diag.message_primary}")
     law.advance(connection, policy)
@@ -112,7 +117,7 @@ def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:
 def _body(name: str) -> str:
     """Return the query of the view integrity.guard_<name> as this package has it."""
     files = (resources.root() / "sql" / "views").glob(f"guard_{name}.v*.sql")
-    newest = max(files, key=lambda file: int(file.name.split(".")[1][1:]))
+    newest = max(files, key=lambda file: (len(file.name), file.name))
     return newest.read_text(encoding="utf-8").partition(" as\n")[2].partition(";\n\ncomment on view ")[0]
 
 

@@ -108,6 +108,20 @@ def writing(path: Path | None) -> Iterator[TextIO]:
             unfinished.unlink(missing_ok=True)
 
 
+def confirm(question: str, changes: str, otherwise: str) -> None:
+    """Ask on the terminal.
+
+    Raises:
+        UserError: the answer is no, or nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise UserError(f"{changes} and nobody can be asked here: add --yes, or {otherwise}")
+    with suppress(typer.Abort):
+        if typer.confirm(question, err=True):
+            return
+    raise UserError("nothing was changed, as you wish")
+
+
 def severities(connection: psycopg.Connection[Any]) -> dict[str, str]:
     """Return the severities that the project around the current folder overrides."""
     chosen = settings.severities(Path.cwd())

@@ -1,12 +1,13 @@
 """quest-integrity guards."""
 
-from typing import Annotated
+import sys
+from typing import Annotated, Literal
 
 import typer
 
+from checks import formats, render
 from checks import guards as guarding
-from checks import render
-from checks.commands import EXIT_DAMAGE, app, connected
+from checks.commands import EXIT_DAMAGE, app, confirm, connected
 from checks.ddl import LockPolicy
 
 
@@ -14,9 +15,13 @@ from checks.ddl import LockPolicy
 def guards(
     context: typer.Context,
     fix: Annotated[bool, typer.Option("--fix", help="Mend what is damaged.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Mend without asking.")] = False,
     against_package: Annotated[
         bool, typer.Option("--against-package", help="Look at the manifest too: is it what this package writes?")
     ] = False,
+    form: Annotated[
+        Literal["table", "json", "ndjson", "csv"], typer.Option("--format", help="What to print of those not ok.")
+    ] = "table",
 ) -> None:
     """Say whether every part of the layer is still there, as it was, and switched on.
 
@@ -24,20 +29,20 @@ def guards(
 
     Example: quest-integrity guards --fix
     """
-    out = render.console()
     with connected(context) as connection:
-        found = guarding.mend(connection, LockPolicy()) if fix else guarding.read(connection)
+        found = guarding.read(connection)
+        if fix and (mendable := sum(guard.damage and guard.mend is not None for guard in found)):
+            if not yes:
+                confirm(
+                    f"Mend {mendable} guards?", "--fix changes the schema", "look at what it would run without --fix"
+                )
+            found = guarding.mend(connection, LockPolicy())
         found += guarding.differences(connection) if against_package else []
     wrong = [guard for guard in found if guard.status != "ok"]
-    damage = [guard for guard in wrong if guard.damage]
-    if wrong:
-        listing = render.table("status", "kind", "identity", "detail", on=out)
-        for guard in wrong:
-            listing.add_row(guard.status, guard.kind, guard.identity, guard.detail)
-        out.print(listing)
-    for guard in damage:
-        out.print(
-            f"-- {guard.kind} {guard.identity}\n{guard.mend or '-- a person decides'};\n", markup=False, highlight=False
-        )
-    out.print(f"{len(found)} guards: {len(damage)} damaged, {len(wrong) - len(damage)} waiting for rows to be repaired")
+    damage = sum(guard.damage for guard in wrong)
+    if form == "table":
+        render.show_guards(wrong, render.console())
+    else:
+        formats.write_guards(form, wrong, sys.stdout)
+    render.say(f"{len(found)} guards: {damage} damaged, {len(wrong) - damage} waiting for rows to be repaired")
     raise typer.Exit(EXIT_DAMAGE if damage else 0)

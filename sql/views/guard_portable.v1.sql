@@ -9,7 +9,7 @@ select
   ) as substance
 from integrity.guard as entry
 where
-  entry.kind not in ('manifest', 'key')
+  entry.kind not in ('manifest', 'key', 'rights')
   -- There only if the app lacks a key of its own.
   and entry.identity not like '%integrity_participant_key%'
   -- There only where rows have to be repaired first.
