@@ -1,13 +1,19 @@
 """Every way in which the layer can be taken apart is noticed, named, and mended by the statement given for it."""
 
+import csv
+import io
+import json
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import psycopg
 import pytest
+from jsonschema import Draft202012Validator
 
 from checks import guards, migrate
 from checks.ddl import LockPolicy
@@ -17,6 +23,7 @@ from tests.support.guards import mend_by_hand, statuses, statuses_in_psql, wrong
 from tests.support.programs import program, psql
 
 _Connection = psycopg.Connection[Any]
+COLUMNS = [field.name for field in fields(guards.Guard)]
 
 APPLICATION, PARTICIPANT, QUEST = (
     "public.applications_application",
@@ -600,15 +607,11 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
         f"create index integrity_other on {QUEST} (title)",
         {"index public.integrity_other": "unexpected object"},
     ),
-    "a role that writes as a replica": (
-        "create role guarded_replica; alter role guarded_replica set session_replication_role = replica",
-        {"setting session_replication_role of role guarded_replica": "bypass"},
-    ),
     "a role that writes as a replica here": (
-        "create role guarded_replica; do $$ begin execute format("
-        "'alter role guarded_replica in database %I set session_replication_role = replica',"
+        "do $$ begin execute format("
+        "'alter role integrity_reader in database %I set session_replication_role = replica',"
         " current_database()); end $$",
-        {"setting session_replication_role of role guarded_replica in database {database}": "bypass"},
+        {"setting session_replication_role of role integrity_reader in database {database}": "bypass"},
     ),
     "a database written as a replica": (
         "do $$ begin execute format("
@@ -620,13 +623,13 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
 
 @pytest.fixture
 def guarded(migrated: _Connection) -> Iterator[_Connection]:
-    """A migrated database, and no trace of the roles that a test makes."""
+    """A migrated database, and no trace of the role that a test makes."""
     migrated.autocommit = True
     migrated.execute("set allow_system_table_mods = on; set client_min_messages = error")
     migrated.autocommit = False
     yield migrated
     migrated.rollback()
-    migrated.execute("drop role if exists guarded_replica, guarded_reader")
+    migrated.execute("drop role if exists guarded_reader")
     migrated.commit()
 
 
@@ -782,7 +785,7 @@ class TestDatabases:
         assert all(guard.waiting and not guard.damage for guard in waiting)
         ran = cli.run(app_only, "guards")
         assert ran.code == 0
-        assert f"0 damaged, {len(waiting)} waiting for rows to be repaired" in ran.out
+        assert f"0 damaged, {len(waiting)} waiting for rows to be repaired" in ran.err
 
         # What stands in for a constraint is needed until then.
         app_only.autocommit = True
@@ -813,6 +816,29 @@ class TestDatabases:
         }
         assert len(guards.damaged(app_only)) == 2
         assert [guard for guard in guards.mend(app_only, LockPolicy()) if guard.status != "ok"] == []
+
+    def test_whose_app_goes_on_with_its_own_migrations(self, app_only: _Connection) -> None:
+        """AddField, AddIndex, AddConstraint, AlterField, CreateModel as Django writes them."""
+        proof.attach(app_only)
+        app_only.execute(
+            """
+            alter table quests_quest add column mentor_id uuid null
+              constraint quests_quest_mentor_id_fk references users_user (id) deferrable initially deferred;
+            alter table quests_quest add column seats integer default 1 not null check (seats >= 0);
+            alter table quests_quest alter column seats drop default;
+            create index quests_quest_mentor_id_idx on quests_quest (mentor_id);
+            alter table applications_application add constraint once unique (quest_id, applicant_id, applied_at);
+            alter table quests_questparticipant alter column status type varchar(40);
+            create table quests_badge (id bigint primary key, participant_id bigint not null
+              references quests_questparticipant (id) deferrable initially deferred);
+            create trigger app_search before insert or update on quests_quest for each row
+              execute function suppress_redundant_updates_trigger();
+            drop trigger app_search on quests_quest;
+            """
+        )
+        assert statuses(app_only) == {}
+        app_only.execute("alter table quests_quest drop column seats, drop column mentor_id; drop table quests_badge")
+        assert statuses(app_only) == {}
 
     def test_dumped_and_restored(self, migrated: _Connection, empty: _Connection) -> None:
         dump = subprocess.run([program("pg_dump"), url_of(migrated)], check=True, capture_output=True, text=True)
@@ -1033,8 +1059,8 @@ class TestReading:
 class TestCommand:
     def test_all_is_well(self, migrated: _Connection) -> None:
         ran = cli.run(migrated, "guards")
-        assert (ran.code, ran.out.count("\n")) == (0, 1)
-        assert re.fullmatch(r"\d{3} guards: 0 damaged, 0 waiting for rows to be repaired\n", ran.out)
+        assert (ran.code, ran.out) == (0, "")
+        assert re.search(r"^\d{3} guards: 0 damaged, 0 waiting for rows to be repaired$", ran.err, re.MULTILINE)
 
     def test_damage_is_listed_with_what_mends_it_and_mended(self, migrated: _Connection) -> None:
         migrated.execute(f"alter table {QUEST} disable trigger integrity_mark")
@@ -1043,16 +1069,121 @@ class TestCommand:
         assert ran.code == 3
         assert f"disabled           trigger  integrity_mark on {QUEST}" in ran.out
         assert "enabled: expected origin, found disabled" in ran.out
-        assert f"-- trigger integrity_mark on {QUEST}\nalter table {QUEST} enable trigger integrity_mark;\n" in ran.out
+        mend = f"alter table {QUEST} enable trigger integrity_mark"
+        assert f"-- trigger integrity_mark on {QUEST}\n{mend};\n" in ran.out
         assert "-- table integrity.notes\n-- a person decides" in ran.out
 
-        ran = cli.run(migrated, "guards", "--fix")
+        # Nobody can be asked, and nothing was done.
+        assert cli.run(migrated, "guards", "--fix").code == 2
+        assert len(statuses(migrated)) == 2
+
+        ran = cli.run(migrated, "guards", "--fix", "--yes")
         assert ran.code == 3
-        assert "1 damaged" in ran.out
+        assert f"ran: {mend}\n" in ran.err
+        assert "1 damaged" in ran.err
         assert statuses(migrated) == {"table integrity.notes": "unexpected object"}
         migrated.execute("drop table integrity.notes")
         assert cli.run(migrated, "guards", "--fix").code == 0
 
+    @pytest.mark.parametrize(("answer", "left"), [("y", 0), ("n", 1)])
+    def test_in_a_terminal_it_asks(self, answer: str, left: int, migrated: _Connection) -> None:
+        migrated.execute(f"alter table {QUEST} disable trigger integrity_mark")
+        migrated.commit()
+        terminal = cli.Terminal(url_of(migrated), "guards", "--fix")
+        terminal.expect(r"Mend 1 guards\? \[y/N\]")
+        assert terminal.answer(answer) == (0 if answer == "y" else 2)
+        assert len(statuses(migrated)) == left
+
+    def test_for_machines(self, migrated: _Connection) -> None:
+        for form, nothing in (("json", "[]\n"), ("ndjson", ""), ("csv", f"{','.join(COLUMNS)}\n")):
+            assert cli.run(migrated, "guards", "--format", form).out == nothing
+        migrated.execute(f"alter table {QUEST} disable trigger integrity_mark")
+        wanted = {
+            "kind": "trigger",
+            "identity": f"integrity_mark on {QUEST}",
+            "status": "disabled",
+            "damage": True,
+            "waiting": False,
+            "detail": "enabled: expected origin, found disabled",
+            "mend": f"alter table {QUEST} enable trigger integrity_mark",
+        }
+        assert json.loads(cli.run(migrated, "guards", "--format", "json").out) == [wanted]
+        assert json.loads(cli.run(migrated, "guards", "--format", "ndjson").out) == wanted
+        lines = io.StringIO(cli.run(migrated, "guards", "--format", "csv").out)
+        assert list(csv.DictReader(lines)) == [{name: str(value) for name, value in wanted.items()}]
+
+    def test_a_manifest_that_was_altered_has_nothing_run(self, migrated: _Connection) -> None:
+        migrated.execute(f"alter table {QUEST} disable trigger integrity_mark")
+        migrated.execute(
+            "update integrity.guard set definition = 'select 1' where identity = 'integrity.unknown_status'"
+        )
+        assert cli.run(migrated, "guards", "--fix", "--yes").code == 2
+        assert len(statuses(migrated)) == 2
+        # As it says there:
+        migrated.commit()
+        migrate.downgrade(target_of(migrated), "0011_roles")
+        migrate.upgrade(target_of(migrated))
+        assert statuses(migrated) == {}
+        migrated.commit()
+        migrated.autocommit = True
+        assert [guard.identity for guard in guards.differences(migrated)] == [f"trigger integrity_mark on {QUEST}"]
+
+
+class TestAudit:
+    """It looks at the guards first and says so in its exit code, whatever it finds itself."""
+
+    def test_nothing_to_say(self, migrated: _Connection) -> None:
+        ran = cli.run(migrated, "audit", "--format", "json")
+        assert (ran.code, json.loads(ran.out)["damage"]) == (0, [])
+        assert "damage" not in ran.err
+
+    @pytest.mark.parametrize("fail_on", ["error", "never"])
+    def test_damage(self, fail_on: str, migrated: _Connection) -> None:
+        migrated.execute(f"alter table {QUEST} disable trigger integrity_mark")
+        ran = cli.run(migrated, "audit", "--fail-on", fail_on)
+        assert ran.code == 3
+        assert "audited: 0 users" in ran.out
+        assert "damage: the layer is not as it should be in 1 places" in ran.err
+
+    def test_for_machines(self, migrated: _Connection) -> None:
+        migrated.execute(f"alter table {QUEST} disable trigger integrity_mark")
+        ran = cli.run(migrated, "audit", "--format", "json")
+        document = json.loads(ran.out)
+        Draft202012Validator(json.loads(Path("docs/audit.schema.json").read_text())).validate(document)
+        assert (ran.code, document["passes"]) == (3, False)
+        assert [guard["status"] for guard in document["damage"]] == ["disabled"]
+        ran = cli.run(migrated, "audit", "--format", "junit")
+        suite = ElementTree.fromstring(ran.out)
+        assert (ran.code, suite.get("failures"), len(suite.findall(".//failure"))) == (3, "1", 1)
+        ran = cli.run(migrated, "audit", "--format", "github")
+        assert (ran.code, ran.out) == (3, f"::error title=guards::disabled: trigger integrity_mark on {QUEST}\n")
+
+    def test_what_cannot_be_shown(self, migrated: _Connection) -> None:
+        migrated.execute("set client_min_messages = error")
+        migrated.execute("drop view integrity.violations cascade")
+        assert cli.run(migrated, "audit").code == 3
+        migrated.execute("drop table integrity.guard cascade")
+        assert cli.run(migrated, "audit").code == 3
+
+    def test_repairs_all_the_same(self, app_only: _Connection) -> None:
+        plant.approved_without_participant(app_only)
+        proof.attach(app_only)
+        app_only.execute("create table integrity.notes ()")
+        assert cli.run(app_only, "audit", "--fix-issues", "--yes").code == 3
+        assert proof.rules_broken(app_only) == {}
+
+    def test_validate_makes_it_damage_from_then_on(self, app_only: _Connection) -> None:
+        plant.approved_without_participant(app_only)
+        proof.attach(app_only)
+        name = "integrity_approved_application_has_participant"
+        assert statuses(app_only) == {f"constraint {name} on {APPLICATION}": "not validated"}
+        assert cli.run(app_only, "audit", "--fix-issues", "--yes").code == 0
+        assert cli.run(app_only, "validate").code == 0
+        app_only.execute(f"alter table {APPLICATION} drop constraint {name}")
+        assert cli.run(app_only, "audit").code == 3
+
+
+class TestMending:
     def test_rows_written_meanwhile_keep_it_damaged_until_they_are_repaired(self, migrated: _Connection) -> None:
         user, quest = factory.user(migrated), factory.quest(migrated)
         migrated.execute(
@@ -1072,11 +1203,11 @@ class TestCommand:
                 "applicant_id": user,
             },
         )
-        assert cli.run(migrated, "guards", "--fix").code == 3
+        assert cli.run(migrated, "guards", "--fix", "--yes").code == 3
         name = f"constraint integrity_approved_application_has_participant on {APPLICATION}"
         assert statuses(migrated) == {name: "not validated"}
         proof.repair(migrated)
-        assert cli.run(migrated, "guards", "--fix").code == 0
+        assert cli.run(migrated, "guards", "--fix", "--yes").code == 0
 
     def test_a_lock_that_is_not_free_is_waited_for_and_told(self, migrated: _Connection) -> None:
         migrated.execute(f"alter table {QUEST} disable trigger integrity_mark")
