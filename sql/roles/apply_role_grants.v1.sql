@@ -28,13 +28,15 @@ begin
       execute statement;
     exception
       when insufficient_privilege then
-        return next statement || ';';
+        return query
+        select statement || ';';
         continue;
     end;
 
     -- Who may use a schema but not pass that on is only warned.
     if not has_schema_privilege(wanted.grantee, wanted.schema_id, wanted.rights) then
-      return next statement || ';';
+      return query
+      select statement || ';';
     end if;
   end loop;
 end

@@ -23,7 +23,8 @@ begin
       execute format('comment on role %I is %L', wanted.name, wanted.meaning);
     exception
       when insufficient_privilege then
-        return next format('create role %I nologin;', wanted.name);
+        return query
+        select format('create role %I nologin;', wanted.name);
       when duplicate_object or unique_violation then
         -- Another database of this cluster has just made it.
         null;

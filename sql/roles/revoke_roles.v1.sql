@@ -64,15 +64,18 @@ begin
     order by known.rolname
   loop
     if role.used_in is not null then
-      return next format('-- the role %I stays: %s depends on it', role.rolname, role.used_in);
+      return query
+      select format('-- the role %I stays: %s depends on it', role.rolname, role.used_in);
     elsif role.members is not null then
-      return next format('-- the role %I stays: it was granted to %s', role.rolname, role.members);
+      return query
+      select format('-- the role %I stays: it was granted to %s', role.rolname, role.members);
     else
       begin
         execute format('drop role %I', role.rolname);
       exception
         when insufficient_privilege or dependent_objects_still_exist then
-          return next format('drop role %I;', role.rolname);
+          return query
+          select format('drop role %I;', role.rolname);
       end;
     end if;
   end loop;
