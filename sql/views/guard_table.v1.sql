@@ -11,9 +11,26 @@ select
   jsonb_strip_nulls(
     jsonb_build_object(
       'persistence', case class.relpersistence when 'p' then 'permanent' else 'not permanent' end,
-      'forced row security', class.relforcerowsecurity,
       -- The rest of an app table is the app's business, but what PostgreSQL looks at before it enforces anything.
       'row security', case when relation.origin <> 'app' then class.relrowsecurity end,
+      'forced row security', case when relation.origin <> 'app' then class.relforcerowsecurity end,
+      -- Policies would hide the app's rows from the mechanism and from the rule views, which read as who owns them.
+      'rows hidden', (
+        select true
+        from pg_catalog.pg_class as reading
+        inner join pg_catalog.pg_roles as reader
+          on reading.relowner = reader.oid
+        where
+          relation.origin = 'app'
+          and class.relrowsecurity
+          and reading.oid = to_regclass('integrity.violations')
+          and not reader.rolsuper
+          and not reader.rolbypassrls
+          and (
+            class.relforcerowsecurity
+            or not pg_has_role(reader.oid, class.relowner, 'usage')
+          )
+      ),
       'has triggers', case when relation.origin = 'app' then class.relhastriggers end,
       'checks counted', (
         select count(*) = class.relchecks
