@@ -324,6 +324,20 @@ from pg_catalog.pg_settings as current_one
 where
   current_one.name = 'session_replication_role'
   and current_one.reset_val <> 'origin'
+  -- That it is one of the above, which this session had when it began, is no news.
+  and not exists (
+    select
+    from pg_catalog.pg_db_role_setting as configured
+    left join pg_catalog.pg_database as place
+      on configured.setdatabase = place.oid
+    cross join lateral unnest(configured.setconfig) as setting (assignment)
+    where
+      setting.assignment like 'session_replication_role=%'
+      and (
+        configured.setdatabase = 0
+        or place.datname = current_database()
+      )
+  )
 union all
 select
   'subscription' as kind,
