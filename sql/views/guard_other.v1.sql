@@ -137,6 +137,14 @@ where
     or dependency.classid = 'pg_default_acl'::regclass
   )
   and dependency.classid <> 'pg_proc'::regclass
+  -- Queries and expressions, in which the schema is named as a constant.
+  and dependency.classid not in (
+    'pg_rewrite'::regclass,
+    'pg_attrdef'::regclass,
+    'pg_constraint'::regclass,
+    'pg_trigger'::regclass,
+    'pg_policy'::regclass
+  )
   and not exists (
     select
     from integrity.guard_relation as relation
@@ -324,7 +332,8 @@ from pg_catalog.pg_settings as current_one
 where
   current_one.name = 'session_replication_role'
   and current_one.reset_val <> 'origin'
-  -- That it is one of the above, which this session had when it began, is no news.
+  -- That this session has, or began with, one of the above is no news.
+  and current_one.source not in ('database', 'user', 'database user')
   and not exists (
     select
     from pg_catalog.pg_db_role_setting as configured
