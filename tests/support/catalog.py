@@ -119,8 +119,8 @@ QUERIES = {
         from pg_event_trigger
     """,
     "extension": "select extname, to_jsonb(extversion) from pg_extension where oid >= 16384",
-    # Who may do what, not how that is written: the first GRANT writes down what the owner has anyway, and no REVOKE makes
-    # PostgreSQL forget it again. pg_dump sees no difference either.
+    # Who may do what, not how that is written: the first GRANT writes down what the owner has anyway, and no REVOKE
+    # makes PostgreSQL forget it again. pg_dump sees no difference either.
     "grant": """
         select
           object || ' to ' || case grantee when 0 then 'public' else pg_get_userbyid(grantee) end,
