@@ -15,6 +15,7 @@ OBJECTS = (
     "roles/operate",
     "roles/operate_rows",
     "roles/role_grant",
+    "roles/role_revoke",
     "roles/owner_obstacle",
     "roles/alter_owners",
     "roles/create_roles",

@@ -38,6 +38,9 @@ begin
     exception
       when insufficient_privilege or undefined_object then
         left_to_dba := left_to_dba || (statement || ';');
+      when unique_violation then
+        -- An upgrade of another database of this cluster has just done it.
+        null;
     end;
   end if;
 
@@ -68,9 +71,9 @@ begin
     execute statement;
   end loop;
 
-  -- The guards, if they are there yet, expect what was just given.
   if to_regprocedure('integrity.expect_roles()') is not null then
-    perform integrity.expect_roles();
+    -- What was granted is what the guards expect from now on.
+    execute 'select integrity.expect_roles()';
   end if;
 
   if cardinality(left_to_dba) > 0 then

@@ -4,7 +4,6 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  given record;
   statement text;
   role record;
 begin
@@ -15,25 +14,31 @@ begin
     execute statement;
   end loop;
 
-  for given in
-    select
-      granted.grantee,
-      granted.kind,
-      granted.target,
-      granted.rights
-    from integrity.role_grant as granted
-    where to_regrole(granted.grantee) is not null
+  for statement in
+    select held.statement
+    from integrity.role_revoke as held
   loop
-    execute format('revoke %s on %s %s from %I', given.rights, given.kind, given.target, given.grantee);
+    begin
+      execute statement;
+    exception
+      when insufficient_privilege then
+        null;
+    end;
   end loop;
 
-  if to_regrole('integrity_owner') is not null then
-    -- Given where the schema itself could not change hands.
-    revoke all on schema integrity from integrity_owner;
+  -- Refused, or only warned about: who may not pass a right on cannot take it back either.
+  return query
+  select held.statement || ';'
+  from integrity.role_revoke as held;
 
-    if pg_has_role('integrity_owner', 'usage') then
-      alter default privileges for role integrity_owner grant execute on functions to public;
-    end if;
+  if exists (
+    select
+    from pg_default_acl as default_right
+    where
+      default_right.defaclrole = to_regrole('integrity_owner')
+      and pg_has_role(default_right.defaclrole, 'usage')
+  ) then
+    alter default privileges for role integrity_owner grant execute on functions to public;
   end if;
 
   -- Roles are the cluster's: another database, or somebody who was given one, may still need them.

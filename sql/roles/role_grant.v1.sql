@@ -74,18 +74,37 @@ placed as (
     format('select, update (%I)', reference.attribute) as rights
   from integrity.participant_reference as reference
   union all
+  select
+    'owner' as grantees,
+    'schema' as kind,
+    quote_ident(schema.nspname) as target,
+    'usage' as rights
+  from integrity.participant_reference as reference
+  inner join pg_catalog.pg_class as referrer
+    on referrer.oid = to_regclass(reference.relation)
+  inner join pg_catalog.pg_namespace as schema
+    on referrer.relnamespace = schema.oid
+  union all
   -- An identity needs no right on its sequence; a serial, as older versions of Django made it, does.
   select
     'owner' as grantees,
     'sequence' as kind,
-    pg_get_serial_sequence(format('%I.quests_questparticipant', installation.app_schema), 'id') as target,
+    format('%I.%I', schema.nspname, sequence.relname) as target,
     'usage' as rights
   from integrity.installation as installation
-  inner join pg_catalog.pg_attribute as attribute
+  inner join pg_catalog.pg_attrdef as default_value
+    on default_value.adrelid = to_regclass(format('%I.quests_questparticipant', installation.app_schema))
+  inner join pg_catalog.pg_depend as dependency
     on
-      attribute.attrelid = to_regclass(format('%I.quests_questparticipant', installation.app_schema))
-      and attribute.attname = 'id'
-      and attribute.attidentity = ''
+      dependency.classid = 'pg_attrdef'::regclass
+      and default_value.oid = dependency.objid
+      and dependency.refclassid = 'pg_class'::regclass
+  inner join pg_catalog.pg_class as sequence
+    on
+      dependency.refobjid = sequence.oid
+      and sequence.relkind = 'S'
+  inner join pg_catalog.pg_namespace as schema
+    on sequence.relnamespace = schema.oid
 )
 
 select distinct
