@@ -160,6 +160,23 @@ class TestTheTablesOwner:
         approval_works(made, APP)
         made.downgrade()
 
+    def test_waits_for_who_reads_the_layer(self, database: Database, cluster: Cluster) -> None:
+        """And lets go between attempts, as with the app's tables."""
+        cluster.run(f"alter role {OWNER} createrole")
+        database.upgrade(revision="0010_repair")
+        with database.session(DBA) as reader:
+            with reader.transaction():
+                reader.execute("select * from integrity.rule")
+                upgrade = spawn(database.url(OWNER), "upgrade", "-x", "lock-timeout=100ms")
+                assert upgrade.stderr is not None
+                said = ""
+                while "trying again" not in said:
+                    line = upgrade.stderr.readline()
+                    assert line, f"it did not wait: {said}"
+                    said += line
+            ran = finish(upgrade)
+        assert (ran.code, database.owners()) == (0, {"integrity_owner"}), ran.err
+
     def test_a_schema_that_only_a_dba_can_open(self, cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
         """The tables' owner may use the app's schema and not pass that on: then integrity_owner is of no use."""
         cluster.run(f"alter role {OWNER} createrole")
