@@ -191,13 +191,18 @@ def _settle_roles(query: str) -> None:
         execute(query)
         return
 
-    def settle() -> None:
-        left = list(op.get_bind().scalars(sa.text(query)))
-        # One upgrade hands over more than once and has the same to say each time.
-        if left and left != context.config.attributes.get("left_to_dba"):
-            context.config.attributes["left_to_dba"] = left
-            ddl.say("\n".join(["roles of the layer, left to a DBA (docs/roles.md):", *left]))
+    connection, policy = driver(), lock_policy()
 
-    # A change of owner locks the log, which others may be reading.
-    lock = "lock table integrity.event in access exclusive mode"
-    ddl.in_transaction(driver(), lock, lock_policy(), settle)
+    def settle() -> list[str]:
+        with connection.transaction():
+            # First what the app's triggers write, as long as nothing else is held.
+            connection.execute("lock table integrity.event in access exclusive mode")
+            return [line for (line,) in connection.execute(query.encode())]
+
+    # A change of owner locks every table and view of the layer, which others may be reading.
+    connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'".encode())
+    left = ddl.retrying(policy, "owner of the layer")(settle)
+    # One upgrade hands over more than once and has the same to say each time.
+    if left and left != context.config.attributes.get("left_to_dba"):
+        context.config.attributes["left_to_dba"] = left
+        ddl.say("\n".join(["roles of the layer, left to a DBA (docs/roles.md):", *left]))

@@ -190,14 +190,7 @@ participants.append_constraint(
     UniqueConstraint("quest_id", "user_id", "integrity_active", name="integrity_active_participant_key")
 )
 applications.append_constraint(
-    UniqueConstraint(
-        "quest_id",
-        "applicant_id",
-        "integrity_approved",
-        name="integrity_approved_application_key",
-        deferrable=True,
-        initially="DEFERRED",
-    )
+    UniqueConstraint("quest_id", "applicant_id", "integrity_approved", name="integrity_approved_application_key")
 )
 applications.append_constraint(
     _law(

@@ -21,6 +21,8 @@ TABLES = ("applications_application", "quests_questparticipant", "quests_quest")
 
 FUNCTIONS = (
     "functions/refuse_unknown_status",
+    "functions/refuse_second_approval",
+    "functions/end_outlived_approvals",
     "functions/derived_assignee",
     "functions/derived_status",
     "functions/derive_locked_quest",
@@ -39,6 +41,8 @@ STAND_INS = (
     "triggers/participant_status_known",
     "triggers/quest_status_known",
     "triggers/quest_heal",
+    "triggers/application_outlived",
+    "triggers/application_second_approval",
 )
 
 TRIGGERS = (
@@ -62,13 +66,16 @@ def _check(
     }
 
 
-def _foreign_key(relation: str, name: str, columns: str, target: str, requires: str, *rules: str) -> dict[str, object]:
+def _foreign_key(
+    relation: str, name: str, columns: str, target: str, requires: str, *rules: str, stand_in: str | None = None
+) -> dict[str, object]:
     return {
         "name": name,
         "relation": relation,
         "kind": "foreign key",
         "definition": f"foreign key ({columns}) references {target} deferrable initially deferred",
         "requires": requires,
+        "stand_in": stand_in,
         "rules": list(rules),
     }
 
@@ -132,6 +139,7 @@ LAW = (
         "public.quests_questparticipant (quest_id, user_id, integrity_active)",
         "integrity_active_participant_key",
         "approved_without_participant",
+        stand_in="integrity_end_outlived",
     ),
     _foreign_key(
         "quests_quest",

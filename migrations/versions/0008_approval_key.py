@@ -6,7 +6,7 @@ approval of the next one.
 Locks: as in 0006_keys.
 """
 
-from migrations.sql_objects import quoted_app_schema
+from migrations.sql_objects import quoted_app_schema, source
 from migrations.steps import each_alone, enforce, forget_law, record_law
 
 revision = "0008_approval_key"
@@ -19,9 +19,9 @@ KEY = {
     "relation": "applications_application",
     "kind": "unique",
     "columns": "quest_id, applicant_id, integrity_approved",
-    # Deferred, so that a transaction may approve one application before it ends the other.
-    "definition": "deferrable initially deferred",
     "waits": True,
+    # Installed by 0007_law together with the mechanism.
+    "stand_in": "integrity_refuse_second_approval",
     "rules": ["duplicate_approval"],
 }
 
@@ -33,9 +33,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the key."""
+    """Put the stand-in back and drop the key."""
     each_alone(
         [
+            source("triggers/application_second_approval", 1),
             f"alter table public.{KEY['relation']} drop constraint if exists {KEY['name']}",
             f"drop index if exists {quoted_app_schema()}.{KEY['name']}",
         ]

@@ -23,6 +23,7 @@ STAND_INS = (
     "triggers/participant_status_known",
     "triggers/quest_status_known",
     "triggers/quest_heal",
+    "triggers/application_outlived",
 )
 
 

@@ -8,7 +8,6 @@ declare
   quest record;
   participant record;
   participant_before text;
-  approved_before boolean;
   assignee uuid;
   before jsonb;
   after jsonb;
@@ -41,52 +40,6 @@ begin
   -- Whoever moves a dropped participant away locks no quest: without this lock the row can be gone when it is updated.
   for no key update;
   participant_before := participant.status;
-
-  approved_before := exists (
-    select
-    from public.applications_application
-    where
-      quest_id = new.quest_id
-      and applicant_id = new.applicant_id
-      and integrity_approved
-      and id <> new.id
-  );
-
-  if approved_before and participant.status <> 'dropped' then
-    if not exists (
-      select
-      from pg_catalog.pg_constraint as approval_key
-      where
-        approval_key.conrelid = tg_relid
-        and approval_key.conname = 'integrity_approved_application_key'
-    ) then
-      -- Old duplicates keep the key from being built; new ones are refused all the same.
-      raise exception 'user % has an approved application to quest % already', new.applicant_id, new.quest_id
-        using
-          errcode = 'unique_violation',
-          schema = tg_table_schema,
-          table = tg_table_name,
-          constraint = 'integrity_approved_application_key',
-          hint = 'End the other application first.';
-    end if;
-  elsif approved_before then
-    -- An older approval that outlived its participant (a row from before the law) ended when that participant did.
-    -- One written by this very statement, which has the same xmin, is a second approval: the key refuses it.
-    update public.applications_application
-    set status = 'kicked'
-    where
-      quest_id = new.quest_id
-      and applicant_id = new.applicant_id
-      and status = 'approved'
-      and id <> new.id
-      and xmin <> (
-        select own.xmin
-        from public.applications_application as own
-        where
-          own.quest_id = new.quest_id
-          and own.id = new.id
-      );
-  end if;
 
   -- Tells the participant's own triggers that this quest is locked and derived below; the law does not listen to it.
   announced := set_config('integrity.derived_quest', new.quest_id::text, true);

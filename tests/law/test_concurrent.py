@@ -14,7 +14,6 @@ import pytest
 from psycopg import IsolationLevel
 
 from tests.law.cases import (
-    APPROVED_APPLICATION_KEY,
     APPROVED_HAS_PARTICIPANT,
     ASSIGNEE_IS_PARTICIPANT,
     PARTICIPANT_HAS_ASSIGNED_QUEST,
@@ -136,18 +135,6 @@ def reactivate_while_completed_quest_is_unassigned(connection: _Connection) -> t
     return lambda session: write_participant(session, dropped, status="joined", integrity_active=True), leave
 
 
-@race(APPROVED_APPLICATION_KEY, "duplicate_approval")
-def approve_two_applications_of_one_user(connection: _Connection) -> tuple[Write, Write]:
-    quest_id, _, _ = taken_quest(connection)
-    user_id = factory.user(connection)
-    joined(connection, quest_id, user_id)
-    first, second = (factory.application(connection, quest_id, user_id) for _ in range(2))
-    return (
-        lambda session: write_application(session, first, status="approved", integrity_approved=True),
-        lambda session: write_application(session, second, status="approved", integrity_approved=True),
-    )
-
-
 Outcome = tuple[str | None, str | None] | None
 
 
@@ -213,12 +200,9 @@ def test_one_of_the_two_is_refused(
     outcomes = stage(migrated, race, sessions, level, order)
 
     (refusal,) = [outcome for outcome in outcomes if outcome is not None]
-    allowed: set[Outcome] = {("23505" if race.constraint == APPROVED_APPLICATION_KEY else "23503", race.constraint)}
+    allowed: set[Outcome] = {("23503", race.constraint)}
     if level != IsolationLevel.READ_COMMITTED:
         allowed.add(("40001", None))
-    if race.constraint == APPROVED_APPLICATION_KEY:
-        # Each waits for the other's row in the key.
-        allowed.add(("40P01", None))
     assert refusal in allowed
     assert rules_broken(migrated) == set()
 
@@ -236,7 +220,7 @@ def test_without_the_constraint_both_commit(
 
 
 def test_every_deferred_constraint_is_raced(migrated: _Connection) -> None:
-    """What is checked row by row, as CHECKs are, has no such hole."""
+    """What is checked row by row, as CHECKs and keys are, has no such hole."""
     deferred = {
         name
         for (name,) in migrated.execute(

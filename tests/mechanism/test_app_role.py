@@ -140,10 +140,10 @@ def test_the_role_needs_no_right_on_what_it_does_not_write(role: str, migrated: 
 def test_the_law_binds_the_role(app: _Connection) -> None:
     quest_id = factory.quest(app)
     user_id, _, _ = admit(app, quest_id)
-    factory.application(app, quest_id, user_id, status="approved")
+    app.commit()
 
     with pytest.raises(psycopg.errors.UniqueViolation) as refusal:
-        app.commit()
+        factory.application(app, quest_id, user_id, status="approved")
 
     assert refusal.value.diag.constraint_name == "integrity_approved_application_key"
 

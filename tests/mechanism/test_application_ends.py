@@ -239,9 +239,8 @@ def test_moved_onto_an_approval_is_refused(migrated: _Connection) -> None:
     moved = factory.application(migrated, new, user_id, status="approved")
     migrated.commit()
 
-    update_many(migrated, APPLICATIONS, [moved], {"quest_id": old})
-    with pytest.raises(psycopg.errors.UniqueViolation) as refusal:
-        migrated.commit()
+    with pytest.raises(psycopg.errors.UniqueViolation) as refusal, migrated.transaction():
+        update_many(migrated, APPLICATIONS, [moved], {"quest_id": old})
 
     assert refusal.value.diag.constraint_name == "integrity_approved_application_key"
     assert state(migrated, new).applications == {moved: "approved"}

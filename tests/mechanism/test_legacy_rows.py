@@ -1,5 +1,6 @@
 """Rows that broke the law before there was one, when the mechanism meets them."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
@@ -42,6 +43,29 @@ def test_old_approval_is_kicked_when_the_pair_is_approved_again(
     assert participant(app_only, quest_id, user_id)["application_id"] == new
     assert events(app_only, quest_id) == ["application_approved", "application_ended"]
     assert_sound(app_only)
+
+
+@pytest.mark.parametrize("savepoint", [False, True])
+@pytest.mark.parametrize("key", ["built", "waits for duplicates"])
+@by_every_update
+def test_two_new_approvals_beside_old_ones_are_refused(
+    update: Update, key: str, savepoint: bool, app_only: _Connection
+) -> None:
+    """Neither of two that one transaction approves has outlived anything."""
+    other_quest, other = factory.quest(app_only), factory.user(app_only)
+    for _ in range(2 if key == "waits for duplicates" else 1):
+        factory.application(app_only, other_quest, other, status="approved")
+    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
+    both = [factory.application(app_only, quest_id, user_id) for _ in range(2)]
+    attach(app_only)
+    app_only.commit()
+
+    inner = app_only.transaction() if savepoint else nullcontext()
+    with pytest.raises(psycopg.errors.UniqueViolation) as refusal, app_only.transaction(), inner:
+        update(app_only, APPLICATIONS, both, {"status": "approved"})
+
+    assert refusal.value.diag.constraint_name == "integrity_approved_application_key"
+    assert state(app_only, quest_id) == State("open", None, dict.fromkeys(both, "pending"))
 
 
 def test_old_approval_itself_saved_as_approved_stays_as_it_is(app_only: _Connection) -> None:

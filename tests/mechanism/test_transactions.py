@@ -268,10 +268,8 @@ def test_refused_approval_in_a_savepoint_leaves_the_rest(migrated: _Connection, 
     second = factory.application(migrated, quest_id, user_id)
     with migrated.transaction():
         approve(migrated, application_id)
-        migrated.execute("set constraints integrity_approved_application_key immediate")
         with pytest.raises(psycopg.errors.UniqueViolation), migrated.transaction():
             approve(migrated, second)
-        migrated.execute("set constraints all deferred")
 
     assert state(migrated, quest_id).applications == {application_id: "approved", second: "pending"}
     assert_sound(migrated)

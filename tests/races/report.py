@@ -42,8 +42,8 @@ of locks:
    application. PostgreSQL locks a row before its triggers run, so no trigger can make the quest the first of both.
 2. The app's approve and kick change an application, then others of the same quest: two of them deadlock without the
    layer as well.
-3. A second approval of the same user waits at its commit for the first application's fate (the key is deferred), while
-   the session that ends the first waits for the quest. One of the two had to be refused.
+3. A second approval of the same user waits in the key for the first application's fate, while the session that ends the
+   first waits for the quest. One of the two had to be refused.
 
 Pairs with most deadlocks, of two sessions:
 """

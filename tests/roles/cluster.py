@@ -18,6 +18,16 @@ Connection = psycopg.Connection[Any]
 OWNER, APP, DBA = "peerquest_owner", "peerquest_app", "postgres"
 ROLES = ("integrity_reader", "integrity_operator", "integrity_owner")
 
+# Another team's table, which refers to participants.
+BADGES = f"""
+create schema rewards authorization {OWNER};
+create table rewards.badge (
+  id bigint generated always as identity primary key,
+  participant_id bigint references public.quests_questparticipant (id)
+);
+alter table rewards.badge owner to {OWNER};
+"""
+
 
 @dataclass
 class Database:

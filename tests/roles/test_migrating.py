@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 from psycopg import errors
 
-from tests.roles.cluster import APP, DBA, OWNER, ROLES, Cluster, Database
+from tests.roles.cluster import APP, BADGES, DBA, OWNER, ROLES, Cluster, Database
 from tests.support import factory
+from tests.support.catalog import rewritten, written_grants
 from tests.support.cli import finish, spawn
+from tests.support.programs import dump_schema
 
 HEADER = "roles of the layer, left to a DBA (docs/roles.md):"
 
@@ -157,6 +159,23 @@ class TestTheTablesOwner:
         assert made.owners() == {"integrity_owner" if creates_roles else OWNER}
         approval_works(made, APP)
         made.downgrade()
+
+    def test_waits_for_who_reads_the_layer(self, database: Database, cluster: Cluster) -> None:
+        """And lets go between attempts, as with the app's tables."""
+        cluster.run(f"alter role {OWNER} createrole")
+        database.upgrade(revision="0010_repair")
+        with database.session(DBA) as reader:
+            with reader.transaction():
+                reader.execute("select * from integrity.rule")
+                upgrade = spawn(database.url(OWNER), "upgrade", "-x", "lock-timeout=100ms")
+                assert upgrade.stderr is not None
+                said = ""
+                while "trying again" not in said:
+                    line = upgrade.stderr.readline()
+                    assert line, f"it did not wait: {said}"
+                    said += line
+            ran = finish(upgrade)
+        assert (ran.code, database.owners()) == (0, {"integrity_owner"}), ran.err
 
     def test_a_schema_that_only_a_dba_can_open(self, cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
         """The tables' owner may use the app's schema and not pass that on: then integrity_owner is of no use."""
@@ -340,6 +359,86 @@ class TestWhatKeepsTheOwnerOut:
         adopted.admit_app()
         assert adopted.owners() == {"integrity_owner"}
         approval_works(adopted, APP)
+
+
+class TestNoTrace:
+    """After a downgrade to base the database is what it was: for pg_dump, and in every list of rights."""
+
+    SHARED_SEQUENCE = """
+        create sequence any_id;
+        alter table quests_questparticipant alter id drop identity;
+        alter table quests_questparticipant alter id set default nextval('any_id');
+    """
+    GRANTS = f"""
+        grant select on quests_quest to public;
+        grant select (title) on quests_quest to {APP};
+        grant all on users_user to {APP} with grant option;
+    """
+
+    @pytest.mark.parametrize("schema", ["public", "Peer Quest"])
+    @pytest.mark.parametrize("migrator", [OWNER, DBA])
+    def test_is_left(self, schema: str, migrator: str, creates_roles: bool, cluster: Cluster) -> None:
+        made = cluster.database(schema=schema)
+        made.adopt()
+        if schema == "public":
+            made.run(DBA, BADGES)
+        made.run(OWNER, self.GRANTS + self.SHARED_SEQUENCE)
+        made.admit_app()
+        with made.session(DBA) as looker:
+            before, grants = dump_schema(looker), written_grants(looker)
+            made.upgrade(migrator)
+            approval_works(made, APP)
+            assert rewritten(grants, written_grants(looker))
+            made.downgrade(migrator)
+            assert dump_schema(looker) == before
+            assert rewritten(grants, written_grants(looker)) == {}
+        assert cluster.roles() == set()
+
+    def test_is_left_on_a_table_that_refers_no_more(self, cluster: Cluster) -> None:
+        cluster.run(f"alter role {OWNER} createrole")
+        made = cluster.database()
+        made.adopt()
+        made.run(DBA, BADGES)
+        made.upgrade()
+        may = "select has_table_privilege('integrity_owner', 'rewards.badge', 'select')"
+        assert made.run(DBA, may) == [(True,)]
+        made.run(DBA, "alter table rewards.badge drop constraint badge_participant_id_fkey")
+        made.downgrade()
+        assert cluster.roles() == set()
+
+    def test_is_left_but_what_only_a_dba_may_take_back(
+        self, cluster: Cluster, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        cluster.run(f"alter role {OWNER} createrole")
+        made = cluster.database(schema="closed", owner=DBA)
+        made.adopt()
+        made.run(DBA, f"create schema integrity authorization {OWNER}")
+        made.upgrade()
+        made.run(DBA, "\n".join(left_to_dba(capfd.readouterr().err)))
+        made.downgrade()
+        said = left_to_dba(capfd.readouterr().err)
+        assert said == [
+            "revoke all on schema closed from integrity_owner;",
+            *(f"revoke usage on schema closed from {role};" for role in sorted(ROLES)),
+            *(f"-- the role {role} stays: {made.name} depends on it" for role in sorted(ROLES)),
+        ]
+        made.run(DBA, "\n".join(said))
+        cluster.run(f"drop role {', '.join(ROLES)}")
+
+    def test_is_left_of_a_right_that_somebody_else_gave(self, cluster: Cluster) -> None:
+        """Ours go; what a DBA gave a role for another purpose stays, and the role with it."""
+        cluster.run(f"alter role {OWNER} createrole")
+        made = cluster.database()
+        made.adopt()
+        made.upgrade()
+        made.run(OWNER, "create table report (id bigint); grant select on report to integrity_reader")
+        made.downgrade()
+        assert cluster.roles() == {"integrity_reader"}
+        held = made.run(DBA, "select has_table_privilege('integrity_reader', 'report', 'select')")
+        assert held == [(True,)]
+        assert made.run(DBA, "select has_column_privilege('integrity_reader', 'quests_quest', 'id', 'select')") == [
+            (False,)
+        ]
 
 
 def test_the_django_app_writes_as_a_role_of_its_own(creates_roles: bool, cluster: Cluster) -> None:

@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 
 from tests.roles import privileges
-from tests.roles.cluster import APP, DBA, OWNER, Cluster, Database
+from tests.roles.cluster import APP, BADGES, DBA, OWNER, Cluster, Database
 from tests.support import factory, plant
 from tests.support.cli import Ran, finish, spawn
 
@@ -266,6 +266,22 @@ class TestAtTheCommandLine:
         )[0]
         assert dirty.run(OPERATOR, "select integrity.repair_violation(%s, 'by hand')", key) == [("repaired",)]
         assert dirty.run(OPERATOR, "select count(*) from integrity.violations where key = %s", key) == [(0,)]
+
+    def test_operators_merge_duplicates_that_other_schemas_refer_to(self, cluster: Cluster) -> None:
+        cluster.run(f"alter role {OWNER} createrole")
+        made = cluster.database()
+        made.adopt()
+        made.run(DBA, BADGES)
+        with made.session(OWNER) as connection, connection.transaction():
+            plant.duplicate_participant(connection)
+        made.run(OWNER, "insert into rewards.badge (participant_id) select id from quests_questparticipant")
+        made.upgrade()
+        _people(cluster)
+        assert made.owners() == {"integrity_owner"}
+        ran = self.ran(made, OPERATOR, "audit", "--fix-issues", "--yes", "--rule", "duplicate_participant")
+        assert "error:" not in ran.err, ran.err
+        left = "select count(*), count(distinct participant_id) from rewards.badge"
+        assert made.run(DBA, left) == [(2, 1)]
 
     def test_operators_do_what_the_owner_does(self, cluster: Cluster) -> None:
         """The same rows in the end, whoever repairs."""

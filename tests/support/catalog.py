@@ -201,3 +201,49 @@ def changed(before: Snapshot, after: Snapshot) -> Snapshot:
         for each in sorted(before.keys() | after.keys())
         if before.get(each) != after.get(each)
     }
+
+
+# Every list of rights as it is written down, and what it means when there is none.
+WRITTEN = """
+select 'schema ' || nspname, nspacl::text[], acldefault('n', nspowner)::text[]
+from pg_namespace
+where nspname !~ '^pg_'
+union all
+select
+  'relation ' || oid::regclass,
+  relacl::text[],
+  acldefault((case relkind when 'S' then 's' else 'r' end)::"char", relowner)::text[]
+from pg_class
+where oid >= 16384 and relnamespace <> 'pg_toast'::regnamespace
+union all
+select 'column ' || attrelid::regclass || '.' || quote_ident(attname), attacl::text[], '{}'
+from pg_attribute
+where attrelid >= 16384 and not attisdropped
+union all
+select 'routine ' || oid::regprocedure, proacl::text[], acldefault('f', proowner)::text[]
+from pg_proc
+where oid >= 16384
+union all
+select 'type ' || oid::regtype, typacl::text[], acldefault('T', typowner)::text[]
+from pg_type
+where oid >= 16384 and typtype in ('d', 'e', 'r', 'm')
+"""
+
+Written = dict[str, tuple[list[str] | None, list[str]]]
+
+
+def written_grants(connection: psycopg.Connection[Any]) -> Written:
+    """Return every list of rights as PostgreSQL has it written down, with what it would be if there were none."""
+    with another(connection, autocommit=True) as session:
+        session.execute("set search_path = pg_catalog")
+        return {name: (written, default) for name, written, default in session.execute(WRITTEN).fetchall()}
+
+
+def rewritten(before: Written, after: Written) -> dict[str, tuple[list[str] | None, list[str] | None]]:
+    """Return the lists that are not as before; what the owner has anyway may have been written down."""
+    found = {}
+    for name in before.keys() | after.keys():
+        (was, default), (is_now, _) = before.get(name, (None, [])), after.get(name, (None, []))
+        if is_now != was and not (was is None and is_now == default):
+            found[name] = (was, is_now)
+    return found
