@@ -361,7 +361,6 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
         f"alter table {APPLICATION} disable trigger all",
         {
             f"constraint integrity_approved_application_has_participant on {APPLICATION}": "disabled",
-            f"constraint integrity_approved_application_key on {APPLICATION}": "disabled",
             f"trigger integrity_mark on {APPLICATION}": "disabled",
             f"trigger integrity_approved_on_insert on {APPLICATION}": "disabled",
             f"trigger integrity_approved_on_update on {APPLICATION}": "disabled",
@@ -386,19 +385,18 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "a key on one column less": (
         f"alter table {APPLICATION} drop constraint integrity_approved_application_key,"
-        " add constraint integrity_approved_application_key unique (quest_id, integrity_approved)"
-        " deferrable initially deferred",
+        " add constraint integrity_approved_application_key unique (quest_id, integrity_approved)",
         {f"constraint integrity_approved_application_key on {APPLICATION}": "altered"},
     ),
-    "a key that is not deferred": (
+    "a key that is deferred": (
         f"alter table {APPLICATION} drop constraint integrity_approved_application_key,"
-        " add constraint integrity_approved_application_key unique (quest_id, applicant_id, integrity_approved)",
+        " add constraint integrity_approved_application_key unique (quest_id, applicant_id, integrity_approved)"
+        " deferrable initially deferred",
         {f"constraint integrity_approved_application_key on {APPLICATION}": "altered"},
     ),
     "a key in another order": (
         f"alter table {APPLICATION} drop constraint integrity_approved_application_key,"
-        " add constraint integrity_approved_application_key unique (applicant_id, quest_id, integrity_approved)"
-        " deferrable initially deferred",
+        " add constraint integrity_approved_application_key unique (applicant_id, quest_id, integrity_approved)",
         {f"constraint integrity_approved_application_key on {APPLICATION}": "altered"},
     ),
     "a key with an invalid index": (
