@@ -3,13 +3,41 @@ with named as (
   select
     guard.kind,
     guard.identity,
-    guard.expected,
+    case when guard.kind = 'rights' then jsonb_build_object('grants', still.grants) else guard.expected end as expected,
     guard.definition,
     guard.position,
     guard.waiting,
     guard.stands_in_for
   from integrity.guard as guard
-  where guard.identity not like '%integrity.event\_*'
+  -- The app may drop what refers to participants, and what the roles were given on it goes along.
+  cross join
+    lateral (
+      select jsonb_agg(given.item order by convert_to(given.item, 'UTF8')) as grants
+      from jsonb_array_elements_text(guard.expected -> 'grants') as given (item)
+      where
+        guard.kind = 'rights'
+        and (
+          guard.identity not like 'table %'
+          or to_regclass(substr(guard.identity, 7)) is not null
+        )
+        and (
+          given.item not like '%(%'
+          or exists (
+            select
+            from pg_catalog.pg_attribute as attribute
+            where
+              attribute.attrelid = to_regclass(substr(guard.identity, 7))
+              and not attribute.attisdropped
+              and quote_ident(attribute.attname) = substring(given.item from '\((.*)\)')
+          )
+        )
+    ) as still
+  where
+    guard.identity not like '%integrity.event\_*'
+    and (
+      guard.kind <> 'rights'
+      or still.grants is not null
+    )
 ),
 
 partition as materialized (
@@ -91,7 +119,8 @@ compared as materialized (
     found.object_id,
     wanted.definition,
     coalesce(wanted.waiting, false) as waiting,
-    coalesce(wanted.position, 1000000) as position,
+    -- What is unexpected comes last, but a trigger, which can be one of ours under another name, in its way.
+    coalesce(wanted.position, case found.kind when 'trigger' then 0 else 1000000 end) as position,
     coalesce(wanted.expected ->> 'table', found.facts ->> 'table') as parent,
     -- A word and not a boolean: the planner takes a given word for rare, and so does not prepare for many differences,
     -- which would set off its just-in-time compiler.

@@ -223,6 +223,7 @@ select
         cross join lateral aclexplode(attribute.attacl) as single
         where
           attribute.attrelid = shared.objid
+          and not attribute.attisdropped
           and shared.classid = 'pg_class'::regclass
           and single.grantee = any(shared.roles)
         union all

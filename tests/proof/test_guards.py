@@ -31,6 +31,7 @@ APPLICATION, PARTICIPANT, QUEST = (
     "public.quests_quest",
 )
 
+RIGHTS = "select substr(identity, 7) from integrity.guard where kind = 'rights'"
 # The part of an identity before its table, and the table.
 NAME = "left(identity, -length(' on ' || (expected ->> 'table'))) as name, expected ->> 'table' as parent"
 OURS = f"select kind, identity, expected, definition, {NAME} from integrity.guard where identity not like '%*'"
@@ -836,6 +837,12 @@ class TestDatabases:
         )
         assert statuses(app_only) == {}
         app_only.execute("alter table quests_quest drop column seats, drop column mentor_id; drop table quests_badge")
+        assert statuses(app_only) == {}
+        # The roles have rights on what refers to participants.
+        assert "public.quests_questsubmission" in {row[0] for row in app_only.execute(RIGHTS)}
+        app_only.execute("alter table quests_questsubmission drop column quest_participant_id")
+        assert statuses(app_only) == {}
+        app_only.execute("drop table quests_questsubmission")
         assert statuses(app_only) == {}
 
     def test_dumped_and_restored(self, migrated: _Connection, empty: _Connection) -> None:
