@@ -35,8 +35,7 @@ begin
       ) as facts
     from integrity.guard_found as found
     where
-      found.kind <> 'column'
-      and found.facts ? 'grants'
+      found.facts ? 'grants'
       -- Other grants than these stay unexpected.
       and not exists (
         select
@@ -47,9 +46,19 @@ begin
             select
             from given
             where
-              given.item = held.item
-              and given.target = case
-                when found.kind = 'rights' then substring(found.identity from ' (.*)')
+              given.item = case
+                when found.kind = 'column'
+                  then
+                    replace(
+                      held.item,
+                      ' to ',
+                      format(' (%s) to ', substr(found.identity, length(found.facts ->> 'table') + 2))
+                    )
+                else held.item
+              end
+              and given.target = case found.kind
+                when 'rights' then substring(found.identity from ' (.*)')
+                when 'column' then found.facts ->> 'table'
                 else found.identity
               end
           )

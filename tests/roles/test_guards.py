@@ -61,6 +61,7 @@ def test_rights_of_the_roles(database: Database) -> None:
         "view integrity.violations": "wrong grants",
         "table integrity.event": "wrong grants",
         "table integrity.law": "wrong owner",
+        "sequence integrity.law_position_seq": "wrong owner",
     }
     mend(database)
     assert statuses(database) == {}
