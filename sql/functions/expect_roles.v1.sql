@@ -76,7 +76,9 @@ begin
         guard.kind = entry.kind
         and guard.identity in (
           entry.identity,
-          case when entry.kind = 'partition' and entry.identity <> 'integrity.event_default' then 'integrity.event_*' end
+          case
+            when entry.kind = 'partition' and entry.identity <> 'integrity.event_default' then 'integrity.event_*'
+          end
         )
         and not guard.expected @> entry.facts;
     end if;

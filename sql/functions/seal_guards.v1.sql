@@ -11,12 +11,12 @@ as $$
     compared.kind,
     compared.identity,
     compared.facts,
-    0,
-    false
+    0 as position,
+    false as waiting
   from integrity.guard_compared as compared
   where compared.kind = 'manifest'
   on conflict (kind, identity) do update
-  set expected = excluded.expected
+    set expected = excluded.expected
 $$;
 
 comment on function integrity.seal_guards() is
