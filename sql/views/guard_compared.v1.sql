@@ -1,43 +1,63 @@
 create or replace view integrity.guard_compared as
-with named as (
+with concerned as (
+  select
+    class.oid,
+    format('table %I.%I', schema.nspname, class.relname) as identity
+  from pg_catalog.pg_class as class
+  inner join pg_catalog.pg_namespace as schema
+    on class.relnamespace = schema.oid
+),
+
+named as (
   select
     guard.kind,
     guard.identity,
-    case when guard.kind = 'rights' then jsonb_build_object('grants', still.grants) else guard.expected end as expected,
+    guard.expected,
     guard.definition,
     guard.position,
     guard.waiting,
     guard.stands_in_for
   from integrity.guard as guard
-  -- The app may drop what refers to participants, and what the roles were given on it goes along.
-  cross join
-    lateral (
-      select jsonb_agg(given.item order by convert_to(given.item, 'UTF8')) as grants
-      from jsonb_array_elements_text(guard.expected -> 'grants') as given (item)
-      where
-        guard.kind = 'rights'
-        and (
-          guard.identity not like 'table %'
-          or to_regclass(substr(guard.identity, 7)) is not null
-        )
-        and (
-          given.item not like '%(%'
-          or exists (
-            select
-            from pg_catalog.pg_attribute as attribute
-            where
-              attribute.attrelid = to_regclass(substr(guard.identity, 7))
-              and not attribute.attisdropped
-              and quote_ident(attribute.attname) = substring(given.item from '\((.*)\)')
-          )
-        )
-    ) as still
   where
     guard.identity not like '%integrity.event\_*'
+    and guard.kind <> 'rights'
+  union all
+  -- The app may drop what refers to participants, and what the roles were given on it goes along. Looked up by name:
+  -- to_regclass() would refuse whoever may not use the schema.
+  select
+    guard.kind,
+    guard.identity,
+    jsonb_build_object('grants', jsonb_agg(given.item order by convert_to(given.item, 'UTF8'))) as expected,
+    guard.definition,
+    guard.position,
+    guard.waiting,
+    guard.stands_in_for
+  from integrity.guard as guard
+  cross join lateral jsonb_array_elements_text(guard.expected -> 'grants') as given (item)
+  left join concerned
+    on guard.identity = concerned.identity
+  left join pg_catalog.pg_attribute as attribute
+    on
+      concerned.oid = attribute.attrelid
+      and not attribute.attisdropped
+      and quote_ident(attribute.attname) = substring(given.item from '\((.*)\)')
+  where
+    guard.kind = 'rights'
     and (
-      guard.kind <> 'rights'
-      or still.grants is not null
+      guard.identity not like 'table %'
+      or concerned.oid is not null
     )
+    and (
+      given.item not like '%(%'
+      or attribute.attname is not null
+    )
+  group by
+    guard.kind,
+    guard.identity,
+    guard.definition,
+    guard.position,
+    guard.waiting,
+    guard.stands_in_for
 ),
 
 partition as materialized (
