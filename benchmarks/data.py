@@ -42,7 +42,8 @@ from generate_series(1, %(quests)s) as number
 PENDING = """
 insert into applications_application (id, status, applied_at, applicant_id, quest_id) overriding system value
 select
-  number, 'pending', '2025-01-02', person(1 + (number * 7919) %% (%(users)s - 1)), 1 + (number - 1) %% %(quests)s
+  number, 'pending', '2025-01-02', person(1 + (number * 7919::bigint) %% (%(users)s - 1)),
+  1 + (number - 1) %% %(quests)s
 from generate_series(1, %(applications)s) as number
 """
 
@@ -116,8 +117,8 @@ select
     when %(stride)s > 0 and number %% greatest(%(stride)s, 1) = 0 then 10 + (number / greatest(%(stride)s, 1)) %% 12
     else number %% 10
   end as scenario,
-  1 + (number * 7919) %% (%(users)s - 2) as user_1,
-  2 + (number * 7919) %% (%(users)s - 2) as user_2
+  1 + (number * 7919::bigint) %% (%(users)s - 2) as user_1,
+  2 + (number * 7919::bigint) %% (%(users)s - 2) as user_2
 from generate_series(1, %(quests)s) as number
 """
 
