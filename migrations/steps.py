@@ -13,7 +13,7 @@ from checks import ddl
 from checks.errors import UserError
 from checks.law import Unenforced, advance
 from migrations.options import app_schema, created_tables, is_offline, options
-from migrations.sql_objects import driver, execute, localize
+from migrations.sql_objects import driver, execute, localize, quoted_app_schema
 
 LAW = sa.table(
     "law",
@@ -91,6 +91,16 @@ def forget_law(names: Sequence[str]) -> None:
     """Take constraints off integrity.law."""
     quoted = ", ".join(f"'{name}'" for name in names)
     op.execute(f"delete from integrity.law where name in ({quoted})")
+
+
+def drop_key(key: dict[str, object]) -> None:
+    """Drop a unique key of the law, or what an interrupted build left of it; each statement is a transaction."""
+    each_alone(
+        [
+            f"alter table public.{key['relation']} drop constraint if exists {key['name']}",
+            f"drop index if exists {quoted_app_schema()}.{key['name']}",
+        ]
+    )
 
 
 def enforce(names: Sequence[str] | None = None) -> list[Unenforced]:

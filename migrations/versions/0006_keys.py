@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 
 from migrations.options import is_offline
-from migrations.sql_objects import driver, install_all, localize, quoted_app_schema, remove_all
-from migrations.steps import each_alone, enforce, record_law
+from migrations.sql_objects import driver, install_all, localize, remove_all
+from migrations.steps import drop_key, enforce, record_law
 
 revision = "0006_keys"
 down_revision = "0005_backfill"
@@ -105,11 +105,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the keys."""
     for key in (*KEYS, PARTICIPANT_KEY):
-        each_alone(
-            [
-                f"alter table public.{key['relation']} drop constraint if exists {key['name']}",
-                f"drop index if exists {quoted_app_schema()}.{key['name']}",
-            ]
-        )
+        drop_key(key)
     remove_all(OBJECTS)
     op.drop_table("law", schema="integrity", if_exists=True)

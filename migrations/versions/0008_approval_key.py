@@ -6,8 +6,8 @@ approval of the next one.
 Locks: as in 0006_keys, then ACCESS EXCLUSIVE for the milliseconds that DROP TRIGGER of the stand-in takes.
 """
 
-from migrations.sql_objects import quoted_app_schema, source
-from migrations.steps import each_alone, enforce, forget_law, record_law
+from migrations.sql_objects import source
+from migrations.steps import drop_key, each_alone, enforce, forget_law, record_law
 
 revision = "0008_approval_key"
 down_revision = "0007_law"
@@ -34,11 +34,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Put the stand-in back and drop the key."""
-    each_alone(
-        [
-            source("triggers/application_second_approval", 1),
-            f"alter table public.{KEY['relation']} drop constraint if exists {KEY['name']}",
-            f"drop index if exists {quoted_app_schema()}.{KEY['name']}",
-        ]
-    )
+    each_alone([source("triggers/application_second_approval", 1)])
+    drop_key(KEY)
     forget_law([str(KEY["name"])])
