@@ -1,0 +1,30 @@
+"""quest-integrity history."""
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from checks import history as recorded
+from checks import render
+from checks.commands import app, connected
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    detailed: Annotated[
+        bool, typer.Option("--detailed", help="List what is new, fixed and old, not the runs.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many runs, the newest.")] = None,
+    keep: Annotated[str | None, typer.Option(metavar="AGE", help="First forget what is older, as '12 months'.")] = None,
+    form: Annotated[Literal["table", "json", "ndjson", "csv"], typer.Option("--format")] = "table",
+) -> None:
+    """Show the audits kept by `audit --record`, newest first, and what is new, fixed or old in the last one.
+
+    Example: quest-integrity history --detailed
+    """
+    with connected(context) as connection:
+        if keep is not None:
+            render.say(f"audits forgotten: {recorded.retain(connection, keep):,}")
+        recorded.write(connection, form, limit, detailed, sys.stdout)
