@@ -1,13 +1,15 @@
-"""quest-integrity history."""
+"""quest-integrity history and metrics."""
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from checks import history as recorded
+from checks import metrics as samples
 from checks import render
-from checks.commands import app, connected
+from checks.commands import app, connected, writing
 
 
 @app.command()
@@ -28,3 +30,19 @@ def history(
         if keep is not None:
             render.say(f"audits forgotten: {recorded.retain(connection, keep):,}")
         recorded.write(connection, form, limit, detailed, sys.stdout)
+
+
+@app.command()
+def metrics(
+    context: typer.Context,
+    form: Annotated[
+        Literal["openmetrics", "text"], typer.Option("--format", help="text is what node_exporter's collector reads.")
+    ] = "openmetrics",
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")] = None,
+) -> None:
+    """Print metrics for Prometheus: violations, the last recorded audit, approvals, corrections.
+
+    Example: quest-integrity metrics --format text --output /var/lib/node_exporter/quest_integrity.prom
+    """
+    with connected(context) as connection, writing(output) as out:
+        out.write(samples.exposition(connection, form))

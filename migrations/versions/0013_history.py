@@ -18,6 +18,7 @@ OBJECTS = (
     "functions/retain_audits",
     "views/audit_trend",
     "views/audit_change",
+    "views/metric",
 )
 
 
