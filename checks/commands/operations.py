@@ -1,4 +1,4 @@
-"""quest-integrity history and metrics."""
+"""quest-integrity history, metrics and report."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from checks import history as recorded
 from checks import metrics as samples
 from checks import render
+from checks import report as page
 from checks.commands import app, connected, writing
 
 
@@ -46,3 +47,17 @@ def metrics(
     """
     with connected(context) as connection, writing(output) as out:
         out.write(samples.exposition(connection, form))
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the page there.")],
+) -> None:
+    """Write one page for people: health, violations, trends, corrections, approvals, and the law as diagrams.
+
+    Example: quest-integrity report --html report.html
+    """
+    with connected(context) as connection, writing(html) as out:
+        page.write(connection, out)
+    render.say(f"written: {html}; it needs no network, open it in a browser")

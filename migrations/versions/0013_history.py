@@ -19,6 +19,10 @@ OBJECTS = (
     "views/audit_trend",
     "views/audit_change",
     "views/metric",
+    "views/named_violation",
+    "views/daily_approval",
+    "views/diagram_node",
+    "views/diagram_edge",
 )
 
 
