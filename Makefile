@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test races histories crashes matrix test-matrix docs lint bench bench-adoption clean
+.PHONY: help venv demo test races histories crashes matrix test-matrix plpgsql-check docs lint bench bench-adoption clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,9 @@ matrix: $(READY) ## Run the whole suite on PostgreSQL 14, 15, 16, 17 and 18 (ARG
 	$(BIN)/python tests/matrix.py $(or $(ARGS),-- --numprocesses auto)
 
 test-matrix: matrix
+
+plpgsql-check: $(READY) ## Read every function with plpgsql_check (apt install postgresql-15-plpgsql-check)
+	PG_BINDIR=$(or $(PG_BINDIR),/usr/lib/postgresql/15/bin) $(BIN)/pytest tests/proof/test_plpgsql_check.py
 
 docs: $(READY) ## Write docs/rules.md
 	$(BIN)/python docs/generate_rules.py

@@ -13,7 +13,7 @@ set lock_timeout = '3s'
 as $$
 declare
   oldest_kept constant timestamptz := now() - keep;
-  summary jsonb := '{}';
+  summary jsonb := jsonb_build_object();
 begin
   if oldest_kept is null or oldest_kept > now() or months_ahead is null or months_ahead < 0 then
     raise exception 'cannot keep events for % and prepare % months', coalesce(keep::text, 'NULL'), months_ahead
