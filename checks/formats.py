@@ -8,7 +8,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -19,6 +19,7 @@ from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
 from checks import resources
+from checks.guards import Guard
 from checks.repair import Change, Result
 from checks.violations import Report, Scope, Violation
 
@@ -32,7 +33,7 @@ NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Document:
-    """Everything an audit has to say; `repaired` is what a repair or its dry run did."""
+    """Everything an audit has to say; `repaired` is what a repair or its dry run did, `damage` what guards found."""
 
     database: str
     scope: Scope
@@ -42,6 +43,7 @@ class Document:
     repaired: Result | None = None
     dry_run: bool = False
     changes: Iterable[Change] = ()
+    damage: Sequence[Guard] = ()
 
 
 def write(name: str, document: Document, out: TextIO) -> None:
@@ -58,9 +60,10 @@ def _header(document: Document) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(),
         "scope": {"user": scope.user and str(scope.user), "quest": scope.quest, "rules": scope.rules},
         "fail_on": document.fail_on,
-        "passes": document.report.passes(document.fail_on),
+        "passes": document.report.passes(document.fail_on) and not document.damage,
         "totals": asdict(document.report.totals),
         "rules": [asdict(count) for count in document.report.counts],
+        "damage": [asdict(guard) for guard in document.damage],
     }
     if done := document.repaired:
         header["repair"] = asdict(done) | {"run": None if document.dry_run else done.run, "dry_run": document.dry_run}
@@ -108,6 +111,7 @@ def _junit(document: Document, out: Any) -> None:
         cases += max(count.violations, 1)
         failures += count.violations if count.severity in failing else 0
         skipped += 0 if count.severity in failing else count.violations
+    cases, failures = cases + len(document.damage), failures + len(document.damage)
     totals = {"tests": str(cases), "failures": str(failures), "errors": "0", "skipped": str(skipped), "time": "0"}
     xml = XMLGenerator(out, "utf-8", short_empty_elements=True)
     xml.startDocument()
@@ -121,6 +125,11 @@ def _junit(document: Document, out: Any) -> None:
         if not count.violations:
             start("testcase", {"classname": count.rule, "name": count.rule, "time": "0"})
             xml.endElement("testcase")
+    for guard in document.damage:
+        start("testcase", {"classname": "guards", "name": f"{guard.kind} {guard.identity}", "time": "0"})
+        start("failure", {"message": f"{guard.status}: {guard.detail}", "type": "damage"})
+        xml.endElement("failure")
+        xml.endElement("testcase")
     for violation in document.violations:
         start("testcase", {"classname": violation.rule, "name": violation.key, "time": "0"})
         message = {"message": violation.message}
@@ -138,6 +147,19 @@ def _junit(document: Document, out: Any) -> None:
     out.write("\n")
 
 
+def write_guards(name: str, guards: Sequence[Guard], out: TextIO) -> None:
+    """Write guards as json, ndjson or csv."""
+    rows = [asdict(guard) for guard in guards]
+    if name == "csv":
+        lines = csv.DictWriter(out, [field.name for field in fields(Guard)], lineterminator="\n")
+        lines.writeheader()
+        lines.writerows(rows)
+    elif name == "ndjson":
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+    else:
+        out.write(json.dumps(rows, indent=2) + "\n")
+
+
 @cache
 def _source(rule: str) -> str:
     """Return the file that defines a rule as GitHub wants it, if it is in the workspace: relative to that."""
@@ -153,6 +175,9 @@ def _github(document: Document, out: TextIO) -> None:
     def escaped(text: str, characters: str) -> str:
         return re.sub(f"[{characters}]", lambda found: f"%{ord(found[0]):02X}", text)
 
+    for guard in document.damage:
+        text = escaped(f"{guard.status}: {guard.kind} {guard.identity}", "%\r\n")
+        out.write(f"::error title=guards::{text}\n")
     for violation in document.violations:
         source = _source(violation.rule)
         where = f"file={escaped(source, PROPERTY)},line=1," if source else ""

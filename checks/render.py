@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from checks.guards import Guard
 from checks.law import Unenforced
 from checks.repair import Change, Left, Outcome, Run
 from checks.rules import Rule
@@ -153,6 +154,19 @@ def show_unenforced(remaining: Iterable[Unenforced], on: Console) -> None:
     for item in remaining:
         listing.add_row(item.name, item.state, ", ".join(item.rules))
     on.print(listing)
+
+
+def show_guards(wrong: Iterable[Guard], on: Console) -> None:
+    """Print the guards that are not ok, then what mends those that are damaged, for psql."""
+    listing = table("status", "kind", "identity", "detail", on=on)
+    for guard in wrong:
+        listing.add_row(guard.status, guard.kind, guard.identity, guard.detail)
+    if listing.row_count:
+        on.print(listing)
+    for guard in wrong:
+        if guard.damage:
+            mend = f"{guard.mend};" if guard.mend else "-- a person decides"
+            on.print(f"-- {guard.kind} {guard.identity}\n{mend}\n", markup=False, highlight=False)
 
 
 def side_by_side(on: Console, *items: RenderableType) -> None:

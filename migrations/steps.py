@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 from sqlalchemy.dialects import postgresql
 
 from checks import ddl
@@ -174,3 +174,35 @@ def refuse_to_drop_tables(connection: sa.Connection) -> None:
             "expected them empty. To drop them with their rows add -x drop-app-tables=true; to keep them and "
             "remove the rest downgrade to 0001_app_tables."
         )
+
+
+def hand_over() -> None:
+    """Give the layer's objects their owner and grants: the last step of every migration that creates some."""
+    _settle_roles("select * from integrity.grant_roles()")
+
+
+def take_back() -> None:
+    """Undo `hand_over` for the whole layer."""
+    _settle_roles("select * from integrity.revoke_roles()")
+
+
+def _settle_roles(query: str) -> None:
+    if is_offline():
+        execute(query)
+        return
+
+    connection, policy = driver(), lock_policy()
+
+    def settle() -> list[str]:
+        with connection.transaction():
+            # First what the app's triggers write, as long as nothing else is held.
+            connection.execute("lock table integrity.event in access exclusive mode")
+            return [line for (line,) in connection.execute(query.encode())]
+
+    # A change of owner locks every table and view of the layer, which others may be reading.
+    connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'".encode())
+    left = ddl.retrying(policy, "owner of the layer")(settle)
+    # One upgrade hands over more than once and has the same to say each time.
+    if left and left != context.config.attributes.get("left_to_dba"):
+        context.config.attributes["left_to_dba"] = left
+        ddl.say("\n".join(["roles of the layer, left to a DBA (docs/roles.md):", *left]))

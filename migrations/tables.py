@@ -304,6 +304,21 @@ backfill = Table(
     comment="How far the marker of each app table is filled in. A stopped backfill continues from last_id.",
 )
 
+guard = Table(
+    "guard",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("expected", JSONB, nullable=False),
+    Column("definition", Text),
+    Column("position", BigInteger, nullable=False),
+    Column("waiting", Boolean, nullable=False),
+    Column("stands_in_for", Text),
+    PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
+    schema="integrity",
+    comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",
+)
+
 repair_run = Table(
     "repair_run",
     metadata,

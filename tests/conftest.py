@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = ExitStack()
         running = stack.enter_context(server.throwaway())
         _require_version(running)
+        _keep_roles(running)
         # Workers are started later and inherit the environment; changes to options do not reach them.
         os.environ[SERVER_VARIABLE] = f"{running.sockets}:{running.port}"
         config.stash[_server] = stack
@@ -55,6 +56,18 @@ def _require_version(running: server.Server) -> None:
         row = connection.execute("SHOW server_version").fetchone()
     if row is None or row[0].split()[0] != expected:
         raise pytest.UsageError(f"the server says it is {row}, its program says {expected}")
+
+
+def _keep_roles(running: server.Server) -> None:
+    """Create the layer's roles and keep them in use.
+
+    They belong to the server, and a downgrade drops those that no database needs: one test must not take them away from
+    another that is just upgrading. What happens without them is for tests/roles, which have a server of their own.
+    """
+    with psycopg.connect(running.url) as connection:
+        for role in ("integrity_reader", "integrity_operator", "integrity_owner"):
+            connection.execute(f"create role {role} nologin".encode())
+            connection.execute(f"grant connect on database postgres to {role}".encode())
 
 
 def _load_migrated(**where: Any) -> None:

@@ -17,6 +17,7 @@ from checks.target import Target, resolve, user_errors
 
 EXIT_VIOLATIONS = 1
 EXIT_COULD_NOT_RUN = 2
+EXIT_DAMAGE = 3
 
 
 class Commands(TyperGroup):
@@ -105,6 +106,20 @@ def writing(path: Path | None) -> Iterator[TextIO]:
     finally:
         if unfinished != final:
             unfinished.unlink(missing_ok=True)
+
+
+def confirm(question: str, changes: str, otherwise: str) -> None:
+    """Ask on the terminal.
+
+    Raises:
+        UserError: the answer is no, or nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise UserError(f"{changes} and nobody can be asked here: add --yes, or {otherwise}")
+    with suppress(typer.Abort):
+        if typer.confirm(question, err=True):
+            return
+    raise UserError("nothing was changed, as you wish")
 
 
 def severities(connection: psycopg.Connection[Any]) -> dict[str, str]:

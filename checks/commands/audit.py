@@ -1,17 +1,19 @@
 """quest-integrity audit and validate."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import psycopg
 import typer
+from psycopg import errors
 from rich.console import Console
 
-from checks import formats, history, law, render, repair, violations
-from checks.commands import EXIT_VIOLATIONS, app, connected, severities, writing
+from checks import formats, guards, history, law, render, repair, violations
+from checks.commands import EXIT_DAMAGE, EXIT_VIOLATIONS, app, confirm, connected, severities, writing
 from checks.ddl import LockPolicy
 from checks.errors import UserError
 from checks.progress import Progress
@@ -46,7 +48,7 @@ def audit(
 ) -> None:
     """Look for violations of the rules, and repair them with --fix-issues.
 
-    Exit code 0: clean; 1: violations left, see --fail-on; 2: could not run.
+    Exit code 0: clean; 1: violations left, see --fail-on; 2: could not run; 3: `quest-integrity guards` finds damage.
 
     Example: quest-integrity audit --fix-issues --dry-run
     """
@@ -54,7 +56,7 @@ def audit(
         raise UserError("--dry-run shows what a repair would do: use it together with --fix-issues")
     if record and (user is not None or quest is not None or rule):
         raise UserError("--record keeps audits of everything: use it without --user, --quest and --rule")
-    with connected(context) as connection, writing(output) as out:
+    with connected(context) as connection, _guarded(connection) as damage, writing(output) as out:
         scope = violations.Scope(
             violations.find_user(connection, user) if user is not None else None,
             violations.require_quest(connection, quest) if quest is not None else None,
@@ -75,10 +77,27 @@ def audit(
             else:
                 database = str(connection.info.dbname)
                 result, changes = repaired or (None, [])
-                document = formats.Document(database, scope, report, found, fail_on, result, dry_run, tuple(changes))
+                document = formats.Document(
+                    database, scope, report, found, fail_on, result, dry_run, tuple(changes), tuple(damage)
+                )
                 formats.write(form, document, out)
-    _advise(report, repaired[0] if repaired else None, dry_run)
+        _advise(report, repaired[0] if repaired else None, dry_run)
     raise typer.Exit(0 if report.passes(fail_on) else EXIT_VIOLATIONS)
+
+
+@contextmanager
+def _guarded(connection: psycopg.Connection[Any]) -> Iterator[list[guards.Guard]]:
+    """Look at the guards first, and after the audit, as far as that succeeds, end with what they found."""
+    damage = guards.damaged(connection)
+    try:
+        yield damage
+    except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction) as error:
+        if not damage:
+            raise
+        render.say(f"error: {error.diag.message_primary}")
+    if damage:
+        render.say(f"damage: the layer is not as it should be in {len(damage)} places, see `quest-integrity guards`")
+        raise typer.Exit(EXIT_DAMAGE)
 
 
 def _repair(
@@ -87,8 +106,8 @@ def _repair(
     """Ask if need be, then repair, or preview it; a rule whose severity is off is left alone."""
     before = violations.report(connection, options.scope)
     chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
-    if not dry_run and not yes:
-        _confirm(before.repairable)
+    if not dry_run and not yes and (before.repairable or not sys.stdin.isatty()):
+        confirm(f"Repair {before.repairable:,} violations?", "--fix-issues changes rows", "preview with --dry-run")
     with Progress() as progress:
 
         def show(done: int, planned: int) -> None:
@@ -98,17 +117,6 @@ def _repair(
             return repair.preview(connection, chosen, show)
         result = repair.apply(connection, chosen, show)
     return result, repair.changes(connection, result.run)
-
-
-def _confirm(repairable: int) -> None:
-    if not sys.stdin.isatty():
-        raise UserError("--fix-issues changes rows and nobody can be asked here: add --yes, or preview with --dry-run")
-    try:
-        agreed = not repairable or typer.confirm(f"Repair {repairable:,} violations?", err=True)
-    except typer.Abort:
-        agreed = False
-    if not agreed:
-        raise UserError("nothing was repaired, as you wish")
 
 
 def _show(
@@ -155,6 +163,8 @@ def validate(context: typer.Context) -> None:
     """
     with connected(context) as connection:
         remaining = law.advance(connection, LockPolicy())
+        # Notes what is enforced from now on.
+        guards.read(connection)
         if remaining:
             render.show_unenforced(remaining, render.console())
             render.say(

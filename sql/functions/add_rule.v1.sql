@@ -49,6 +49,17 @@ begin
     category = excluded.category,
     meaning = excluded.meaning;
 
+  -- integrity.violations reads the view with its owner's rights.
+  execute format(
+    'grant select on integrity.%I to %s',
+    new_rule,
+    (
+      select class.relowner::regrole
+      from pg_catalog.pg_class as class
+      where class.oid = 'integrity.violations'::regclass
+    )
+  );
+
   perform integrity.assemble_violations();
 end
 $$;

@@ -4,6 +4,7 @@ create or replace function integrity.plan_violation(
 )
 returns void
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -19,6 +19,18 @@ declare
   reference record;
   app_schema text;
 begin
+  -- An operator has no rights on the app's rows.
+  if not has_table_privilege('integrity.repair_item', 'update') then
+    return query
+    select
+      quest_row.quest_id,
+      quest_row.relation,
+      quest_row.row_key,
+      quest_row.content
+    from integrity.operate_rows(quests) as quest_row;
+    return;
+  end if;
+
   select installation.app_schema
   into strict app_schema
   from integrity.installation as installation;

@@ -4,6 +4,7 @@ create or replace function integrity.start_repair(
 )
 returns bigint
 language sql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
   insert into integrity.repair_run (

@@ -4,6 +4,7 @@ create or replace function integrity.start_undo(
 )
 returns bigint
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -110,8 +110,7 @@ live = factories.postgresql("live_server")
 def watched(live: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
     """Yield the live database; the role that its runbook creates is the whole server's, and goes afterwards."""
     yield live
-    live.execute("drop owned by integrity_watch")
-    live.execute("drop role integrity_watch")
+    live.execute("drop role nightly")
     live.commit()
 
 

@@ -15,7 +15,7 @@ Snapshot = dict[tuple[str, str], Any]
 # Each yields the kind of an object, its name, and whatever defines it.
 QUERIES = {
     "schema": """
-        select nspname, jsonb_build_array(pg_get_userbyid(nspowner), nspacl::text[])
+        select nspname, jsonb_build_array(pg_get_userbyid(nspowner))
         from pg_namespace
         where (oid >= 16384 or nspname = 'public') and nspname !~ '^pg_'
     """,
@@ -23,8 +23,8 @@ QUERIES = {
         select
           oid::regclass,
           jsonb_build_array(
-            relkind, relpersistence, pg_get_userbyid(relowner), relacl::text[], reloptions, relreplident,
-            relrowsecurity, relforcerowsecurity, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid)
+            relkind, relpersistence, pg_get_userbyid(relowner), reloptions, relreplident, relrowsecurity,
+            relforcerowsecurity, pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid)
           )
         from pg_class
         where
@@ -38,8 +38,8 @@ QUERIES = {
           jsonb_build_array(
             -- Not attnum: a column added again comes after the place of the dropped one.
             rank() over (partition by attrelid order by attnum), format_type(atttypid, atttypmod),
-            attnotnull, pg_get_expr(adbin, adrelid), attidentity, attgenerated, attacl::text[],
-            attstorage, attcompression, attcollation::regcollation, attoptions
+            attnotnull, pg_get_expr(adbin, adrelid), attidentity, attgenerated, attstorage, attcompression,
+            attcollation::regcollation, attoptions
           )
         from pg_attribute
         join pg_class on pg_class.oid = attrelid and relkind in ('r', 'p', 'v', 'm', 'f', 'c')
@@ -82,7 +82,7 @@ QUERIES = {
     "function": """
         select
           oid::regprocedure,
-          jsonb_build_array(pg_get_functiondef(oid), pg_get_userbyid(proowner), proacl::text[])
+          jsonb_build_array(pg_get_functiondef(oid), pg_get_userbyid(proowner))
         from pg_proc
         where oid >= 16384 and prokind in ('f', 'p')
     """,
@@ -99,7 +99,7 @@ QUERIES = {
     "type": """
         select
           oid::regtype,
-          jsonb_build_array(typtype, typnotnull, typdefault, typbasetype::regtype, typacl::text[])
+          jsonb_build_array(typtype, typnotnull, typdefault, typbasetype::regtype)
         from pg_type
         where oid >= 16384 and typtype in ('d', 'e', 'r', 'm')
     """,
@@ -119,6 +119,37 @@ QUERIES = {
         from pg_event_trigger
     """,
     "extension": "select extname, to_jsonb(extversion) from pg_extension where oid >= 16384",
+    # Who may do what, not how that is written: the first GRANT writes down what the owner has anyway, and no REVOKE
+    # makes PostgreSQL forget it again. pg_dump sees no difference either.
+    "grant": """
+        select
+          object || ' to ' || case grantee when 0 then 'public' else pg_get_userbyid(grantee) end,
+          jsonb_agg(jsonb_build_array(privilege_type, is_grantable, pg_get_userbyid(grantor)) order by privilege_type)
+        from (
+          select 'schema ' || nspname, coalesce(nspacl, acldefault('n', nspowner))
+          from pg_namespace
+          where (oid >= 16384 or nspname = 'public') and nspname !~ '^pg_'
+          union all
+          select
+            'relation ' || oid::regclass,
+            coalesce(relacl, acldefault((case relkind when 'S' then 's' else 'r' end)::"char", relowner))
+          from pg_class
+          where oid >= 16384 and relkind in ('r', 'p', 'v', 'm', 'S', 'f') and relnamespace <> 'pg_toast'::regnamespace
+          union all
+          select 'column ' || attrelid::regclass || '.' || quote_ident(attname), attacl
+          from pg_attribute
+          where attrelid >= 16384 and not attisdropped
+          union all
+          select 'routine ' || oid::regprocedure, coalesce(proacl, acldefault('f', proowner))
+          from pg_proc
+          where oid >= 16384
+          union all
+          select 'type ' || oid::regtype, coalesce(typacl, acldefault('T', typowner))
+          from pg_type
+          where oid >= 16384 and typtype in ('d', 'e', 'r', 'm')
+        ) as granted (object, acl), aclexplode(acl)
+        group by 1
+    """,
     "default privileges": """
         select concat_ws(' ', pg_get_userbyid(defaclrole), defaclnamespace, defaclobjtype), to_jsonb(defaclacl::text[])
         from pg_default_acl
@@ -158,6 +189,11 @@ def snapshot(connection: psycopg.Connection[Any]) -> Snapshot:
     return found
 
 
+def objects(found: Snapshot) -> set[tuple[str, str]]:
+    """Return what there is, without who may use it."""
+    return {(kind, name) for kind, name in found if kind != "grant"}
+
+
 def changed(before: Snapshot, after: Snapshot) -> Snapshot:
     """Return what is new, gone or different, each with both definitions: what a failing test should print."""
     return {
@@ -165,3 +201,49 @@ def changed(before: Snapshot, after: Snapshot) -> Snapshot:
         for each in sorted(before.keys() | after.keys())
         if before.get(each) != after.get(each)
     }
+
+
+# Every list of rights as it is written down, and what it means when there is none.
+WRITTEN = """
+select 'schema ' || nspname, nspacl::text[], acldefault('n', nspowner)::text[]
+from pg_namespace
+where nspname !~ '^pg_'
+union all
+select
+  'relation ' || oid::regclass,
+  relacl::text[],
+  acldefault((case relkind when 'S' then 's' else 'r' end)::"char", relowner)::text[]
+from pg_class
+where oid >= 16384 and relnamespace <> 'pg_toast'::regnamespace
+union all
+select 'column ' || attrelid::regclass || '.' || quote_ident(attname), attacl::text[], '{}'
+from pg_attribute
+where attrelid >= 16384 and not attisdropped
+union all
+select 'routine ' || oid::regprocedure, proacl::text[], acldefault('f', proowner)::text[]
+from pg_proc
+where oid >= 16384
+union all
+select 'type ' || oid::regtype, typacl::text[], acldefault('T', typowner)::text[]
+from pg_type
+where oid >= 16384 and typtype in ('d', 'e', 'r', 'm')
+"""
+
+Written = dict[str, tuple[list[str] | None, list[str]]]
+
+
+def written_grants(connection: psycopg.Connection[Any]) -> Written:
+    """Return every list of rights as PostgreSQL has it written down, with what it would be if there were none."""
+    with another(connection, autocommit=True) as session:
+        session.execute("set search_path = pg_catalog")
+        return {name: (written, default) for name, written, default in session.execute(WRITTEN).fetchall()}
+
+
+def rewritten(before: Written, after: Written) -> dict[str, tuple[list[str] | None, list[str] | None]]:
+    """Return the lists that are not as before; what the owner has anyway may have been written down."""
+    found = {}
+    for name in before.keys() | after.keys():
+        (was, default), (is_now, _) = before.get(name, (None, [])), after.get(name, (None, []))
+        if is_now != was and not (was is None and is_now == default):
+            found[name] = (was, is_now)
+    return found

@@ -30,9 +30,10 @@ def psql(connection: _Connection, script: str) -> str:
     return _run([program("psql"), url_of(connection), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-"], script)
 
 
-def dump_schema(connection: _Connection, schema: str) -> list[str]:
-    """Return what `pg_dump --schema-only` writes about one schema."""
-    text = _run([program("pg_dump"), "-s", "-n", schema, url_of(connection)])
+def dump_schema(connection: _Connection, schema: str | None = None) -> list[str]:
+    """Return what `pg_dump --schema-only` writes about one schema, or about the whole database."""
+    chosen = [] if schema is None else ["-n", schema]
+    text = _run([program("pg_dump"), "-s", *chosen, url_of(connection)])
     # A key of its own in every dump, so that a restore cannot be tricked into running commands.
     return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
 

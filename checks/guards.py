@@ -1,0 +1,127 @@
+"""Whether every part of the layer is still there, as it was, and switched on: integrity.guard_status.
+
+Its SQL is run from the package's own files, so that it can be trusted when the views in the database were replaced.
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.rows import class_row
+
+from checks import ddl, law, migrate, resources, server, violations
+from checks.errors import UserError
+from checks.target import Target
+
+COLUMNS = "select kind, identity, status, damage, waiting, detail, mend"
+# What guard_status reads, each only those before it.
+VIEWS = ("relation", "table", "column", "function", "view", "trigger", "constraint", "other", "found", "compared")
+# Settings that change how PostgreSQL prints a definition.
+PLAIN = (
+    "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off; "
+    "set local intervalstyle = postgres"
+)
+# `validate` builds a constraint better than a mend: it knows which must not be built while rows violate it.
+BUILDING = {"missing", "not validated"}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A row of integrity.guard_status; one that is `waiting` for rows to be repaired is no damage."""
+
+    kind: str
+    identity: str
+    status: str
+    damage: bool
+    waiting: bool
+    detail: str
+    mend: str | None
+
+
+def read(connection: psycopg.Connection[Any]) -> list[Guard]:
+    """Return every guard, in the order in which to mend them; the connection is in autocommit mode."""
+    try:
+        found = _query(connection, _own_copy())
+    except errors.InsufficientPrivilege:
+        found = _query(connection, f"{COLUMNS} from integrity.guard_status order by position")
+    except (errors.UndefinedTable, errors.UndefinedColumn) as error:
+        gone = Guard("table", "integrity.guard", "missing", True, False, str(error.diag.message_primary), None)
+        with suppress(errors.UndefinedTable):
+            return _query(connection, f"{COLUMNS} from ({_body('gap')}) as gap order by position") or [gone]
+        return [gone]
+    if any(guard.waiting and guard.status == "ok" for guard in found):
+        # From now on it is damage when one of these is not enforced. Who may only read leaves the note to others.
+        with suppress(errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction, errors.UndefinedFunction):
+            connection.execute("select integrity.settle_guards()")
+    return found
+
+
+def damaged(connection: psycopg.Connection[Any]) -> list[Guard]:
+    """Return the guards that are damaged: while there are any, the layer does not keep what it promises."""
+    return [guard for guard in read(connection) if guard.damage]
+
+
+def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Guard]:
+    """Run the mends, each once and under the lock policy, then let the law catch up; return all guards after that.
+
+    Raises:
+        UserError: the manifest was altered, and with it perhaps what it says to run.
+    """
+    if any(guard.kind == "manifest" for guard in damaged(connection)):
+        raise UserError(
+            "The manifest integrity.guard is not as the migrations sealed it, so its statements were not run. "
+            "Write it anew: quest-integrity downgrade 0011_roles, upgrade, guards --against-package."
+        )
+    # An object keeps the operators and functions that its definition found: only PostgreSQL's own will do.
+    connection.execute("set search_path = pg_catalog, pg_temp")
+    tried: set[Guard] = set()
+    while guard := next((each for each in damaged(connection) if each.mend and each not in tried), None):
+        tried.add(guard)
+        if guard.kind == "constraint" and guard.status in BUILDING and " on integrity." not in guard.identity:
+            continue
+        try:
+            ddl.run(connection, str(guard.mend), policy)
+            ddl.say(f"ran: {guard.mend}")
+        except psycopg.Error as error:
+            ddl.say(f"{guard.kind} {guard.identity} cannot be mended: {error.diag.message_primary}")
+    law.advance(connection, policy)
+    return read(connection)
+
+
+def differences(connection: psycopg.Connection[Any]) -> list[Guard]:
+    """Compare the manifest itself with what this package writes into an empty database, on a throw-away server."""
+    schema = violations.app_schema(connection)
+    with server.throwaway() as running:
+        target = Target(running.url, "throw-away server")
+        with target.connect(autocommit=True) as reference:
+            reference.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
+            migrate.upgrade(target, x=[f"app-schema={schema}"])
+            expected = dict(reference.execute(_body("portable")).fetchall())
+    found = dict(connection.execute(_body("portable")).fetchall())
+    return [
+        Guard("manifest", name, "altered", True, False, "not what this version of the package writes", None)
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    ]
+
+
+def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:
+    with connection.transaction(force_rollback=True), connection.cursor(row_factory=class_row(Guard)) as cursor:
+        cursor.execute(PLAIN)
+        return cursor.execute(query).fetchall()
+
+
+def _body(name: str) -> str:
+    """Return the query of the view integrity.guard_<name> as this package has it."""
+    files = (resources.root() / "sql" / "views").glob(f"guard_{name}.v*.sql")
+    newest = max(files, key=lambda file: (len(file.name), file.name))
+    return newest.read_text(encoding="utf-8").partition(" as\n")[2].partition(";\n\ncomment on view ")[0]
+
+
+def _own_copy() -> str:
+    views = ", ".join(f"guard_{name} as ({_body(name)})" for name in VIEWS)
+    whole = f"with {views} {COLUMNS} from ({_body('status')}) as status order by position"
+    return re.sub(rf"\bintegrity\.(?=guard_({'|'.join(VIEWS)})\b)", "", whole)

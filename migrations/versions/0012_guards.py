@@ -1,0 +1,65 @@
+"""The guards: a manifest of every object of ours, and the view that compares it with the catalog.
+
+Always the last revision: it records what all the others have made. One that comes later ends with record_guards() too.
+
+Locks: ACCESS SHARE on the app's tables while empty copies of three of them are made, milliseconds; ACCESS
+EXCLUSIVE on the event log when the new objects get their owner.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+from migrations.sql_objects import execute, install_all, remove_all
+from migrations.steps import hand_over
+
+revision = "0012_guards"
+down_revision = "0011_roles"
+branch_labels = None
+depends_on = None
+
+OBJECTS = (
+    "views/guard_relation",
+    "views/guard_table",
+    "views/guard_column",
+    "views/guard_function",
+    "views/guard_view",
+    "views/guard_trigger",
+    "views/guard_constraint",
+    "views/guard_other",
+    "views/guard_found",
+    "views/guard_compared",
+    "views/guard_status",
+    "views/guard_gap",
+    "views/guard_portable",
+    "functions/seal_guards",
+    "functions/record_guards",
+    "functions/settle_guards",
+    "functions/expect_roles",
+)
+
+
+def upgrade() -> None:
+    """Create the manifest and write it."""
+    op.create_table(
+        "guard",
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("expected", postgresql.JSONB, nullable=False),
+        sa.Column("definition", sa.Text),
+        sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("waiting", sa.Boolean, nullable=False),
+        sa.Column("stands_in_for", sa.Text),
+        sa.PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
+        schema="integrity",
+        comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",
+    )
+    install_all(OBJECTS)
+    hand_over()
+    execute("select integrity.record_guards()")
+
+
+def downgrade() -> None:
+    """Drop the manifest and everything that reads it."""
+    remove_all(OBJECTS)
+    op.drop_table("guard", schema="integrity")

@@ -1,0 +1,126 @@
+create or replace view integrity.role_grant as
+with listed (grantees, kind, target, rights) as (
+  values
+  ('reader, operator', 'schema', 'integrity', 'usage'),
+  ('reader, operator, owner', 'schema', 'app', 'usage'),
+  -- What is wrong, what happened, what enforces it.
+  ('reader, operator', 'table', 'integrity.alembic_version', 'select'),
+  ('reader, operator', 'table', 'integrity.approval_timeline', 'select'),
+  ('reader, operator', 'table', 'integrity.corrections', 'select'),
+  ('reader, operator', 'table', 'integrity.event', 'select'),
+  ('reader, operator', 'table', 'integrity.event_kind', 'select'),
+  ('reader, operator', 'table', 'integrity.events', 'select'),
+  ('reader, operator', 'table', 'integrity.guard', 'select'),
+  ('reader, operator', 'table', 'integrity.guard_status', 'select'),
+  ('reader, operator', 'table', 'integrity.installation', 'select'),
+  ('reader, operator', 'table', 'integrity.law', 'select'),
+  ('reader, operator', 'table', 'integrity.law_status', 'select'),
+  ('reader, operator', 'table', 'integrity.repair_item', 'select'),
+  ('reader, operator', 'table', 'integrity.repair_order', 'select'),
+  ('reader, operator', 'table', 'integrity.repair_run', 'select'),
+  ('reader, operator', 'table', 'integrity.rule', 'select'),
+  ('reader, operator', 'table', 'integrity.violation_summary', 'select'),
+  ('reader, operator', 'table', 'integrity.violations', 'select'),
+  -- An audit says whom it concerns and how many rows it looked at. Nobody's texts, and no password.
+  ('reader, operator', 'table', 'app.users_user', 'select (id, username)'),
+  ('reader, operator', 'table', 'app.quests_quest', 'select (id, status, assigned_to_id)'),
+  ('reader, operator', 'table', 'app.applications_application', 'select (id, status, quest_id, applicant_id)'),
+  ('reader, operator', 'table', 'app.quests_questparticipant', 'select (id, status, quest_id, user_id)'),
+  -- Repairs keep whole rows of the app, with people's texts: not for every reader.
+  ('reader', 'table', 'integrity.repair_change', 'select (run, number, rule, quest_id, relation, row_key)'),
+  ('operator', 'table', 'integrity.repair_change', 'select'),
+  ('operator', 'table', 'integrity.repair_effect', 'select'),
+  ('operator', 'function', 'integrity.quest_rows(bigint[])', 'execute'),
+  ('operator', 'function', 'integrity.start_repair(text, jsonb)', 'execute'),
+  ('operator', 'function', 'integrity.plan_repair(bigint, text[], uuid, bigint, bigint)', 'execute'),
+  ('operator', 'function', 'integrity.repair_batch(bigint, integer)', 'execute'),
+  ('operator', 'function', 'integrity.plan_violation(bigint, text)', 'execute'),
+  ('operator', 'function', 'integrity.repair_violation(text, text, jsonb)', 'execute'),
+  ('operator', 'function', 'integrity.start_undo(bigint, text)', 'execute'),
+  ('operator', 'function', 'integrity.undo_batch(bigint, integer)', 'execute'),
+  ('operator', 'function', 'integrity.operate(bigint, integer)', 'execute'),
+  ('operator', 'function', 'integrity.operate_rows(bigint[])', 'execute'),
+  -- What triggers and repairs do to the app's rows; nothing else of the app's can they touch.
+  ('owner', 'table', 'app.users_user', 'select (id, username)'),
+  ('owner', 'table', 'app.quests_quest', 'select, update (status, assigned_to_id, integrity_assigned)'),
+  ('owner', 'table', 'app.applications_application', 'select, update (status, reviewed_at, integrity_approved)'),
+  ('owner', 'table', 'app.quests_questparticipant', 'select, insert, update, delete')
+),
+
+placed as (
+  select
+    listed.grantees,
+    listed.kind,
+    case
+      when listed.target ~ '^app\M' then quote_ident(installation.app_schema) || substr(listed.target, 4)
+      else listed.target
+    end as target,
+    listed.rights
+  from listed
+  cross join integrity.installation as installation
+  union all
+  select
+    'reader, operator' as grantees,
+    'table' as kind,
+    format('integrity.%I', rule.rule) as target,
+    'select' as rights
+  from integrity.rule as rule
+  union all
+  -- Merging duplicates re-points what refers to a participant.
+  select
+    'owner' as grantees,
+    'table' as kind,
+    reference.relation as target,
+    format('select, update (%I)', reference.attribute) as rights
+  from integrity.participant_reference as reference
+  union all
+  select
+    'owner' as grantees,
+    'schema' as kind,
+    quote_ident(schema.nspname) as target,
+    'usage' as rights
+  from integrity.participant_reference as reference
+  inner join pg_catalog.pg_class as referrer
+    on referrer.oid = to_regclass(reference.relation)
+  inner join pg_catalog.pg_namespace as schema
+    on referrer.relnamespace = schema.oid
+  union all
+  -- An identity needs no right on its sequence; a serial, as older versions of Django made it, does.
+  select
+    'owner' as grantees,
+    'sequence' as kind,
+    format('%I.%I', schema.nspname, sequence.relname) as target,
+    'usage' as rights
+  from integrity.installation as installation
+  inner join pg_catalog.pg_attrdef as default_value
+    on default_value.adrelid = to_regclass(format('%I.quests_questparticipant', installation.app_schema))
+  inner join pg_catalog.pg_depend as dependency
+    on
+      dependency.classid = 'pg_attrdef'::regclass
+      and default_value.oid = dependency.objid
+      and dependency.refclassid = 'pg_class'::regclass
+  inner join pg_catalog.pg_class as sequence
+    on
+      dependency.refobjid = sequence.oid
+      and sequence.relkind = 'S'
+  inner join pg_catalog.pg_namespace as schema
+    on sequence.relnamespace = schema.oid
+)
+
+select distinct
+  'integrity_' || unnest(string_to_array(placed.grantees, ', ')) as grantee,
+  placed.kind,
+  placed.target,
+  placed.rights
+from placed
+where
+  case placed.kind
+    when 'table' then to_regclass(placed.target) is not null
+    when 'function' then to_regprocedure(placed.target) is not null
+    else placed.target is not null
+  end;
+
+comment on view integrity.role_grant is
+'Every right that the roles of the layer are given, as in GRANT rights ON kind target TO grantee, as far as the objects exist. Whatever is not here is denied.';
+
+revoke all on integrity.role_grant from public;

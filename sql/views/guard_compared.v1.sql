@@ -1,0 +1,295 @@
+create or replace view integrity.guard_compared as
+with named as (
+  select
+    guard.kind,
+    guard.identity,
+    case when guard.kind = 'rights' then jsonb_build_object('grants', still.grants) else guard.expected end as expected,
+    guard.definition,
+    guard.position,
+    guard.waiting,
+    guard.stands_in_for
+  from integrity.guard as guard
+  -- The app may drop what refers to participants, and what the roles were given on it goes along.
+  cross join
+    lateral (
+      select jsonb_agg(given.item order by convert_to(given.item, 'UTF8')) as grants
+      from jsonb_array_elements_text(guard.expected -> 'grants') as given (item)
+      where
+        guard.kind = 'rights'
+        and (
+          guard.identity not like 'table %'
+          or to_regclass(substr(guard.identity, 7)) is not null
+        )
+        and (
+          given.item not like '%(%'
+          or exists (
+            select
+            from pg_catalog.pg_attribute as attribute
+            where
+              attribute.attrelid = to_regclass(substr(guard.identity, 7))
+              and not attribute.attisdropped
+              and quote_ident(attribute.attname) = substring(given.item from '\((.*)\)')
+          )
+        )
+    ) as still
+  where
+    guard.identity not like '%integrity.event\_*'
+    and (
+      guard.kind <> 'rights'
+      or still.grants is not null
+    )
+),
+
+partition as materialized (
+  select relation.relation_name
+  from integrity.guard_relation as relation
+  where
+    relation.origin = 'partition'
+    and not exists (
+      select
+      from named
+      where
+        named.kind = 'partition'
+        and named.identity = relation.relation_name
+    )
+),
+
+-- The partitions of the event log come and go: each has to be as the manifest says of all of them.
+wanted as (
+  select
+    named.kind,
+    named.identity,
+    named.expected,
+    named.definition,
+    named.position,
+    named.waiting,
+    named.stands_in_for
+  from named
+  union all
+  select
+    ruled.kind,
+    replace(ruled.identity, 'integrity.event_*', partition.relation_name) as identity,
+    case
+      when ruled.expected ? 'table' then ruled.expected || jsonb_build_object('table', partition.relation_name)
+      else ruled.expected
+    end as expected,
+    replace(ruled.definition, 'integrity.event_*', partition.relation_name) as definition,
+    ruled.position,
+    false as waiting,
+    null::text as stands_in_for
+  from integrity.guard as ruled
+  cross join partition
+  where ruled.identity like '%integrity.event\_*'
+),
+
+found as materialized (
+  select
+    seen.kind,
+    seen.identity,
+    seen.object_id,
+    seen.facts
+  from integrity.guard_found as seen
+  union all
+  -- The manifest about itself: as it was sealed by integrity.record_guards().
+  select
+    'manifest' as kind,
+    'integrity.guard' as identity,
+    null::oid as object_id,
+    jsonb_build_object(
+      'entries', count(*),
+      'digest', md5(
+        string_agg(
+          concat_ws(E'\n', sealed.kind, sealed.identity, sealed.expected, sealed.definition),
+          E'\n' order by
+            convert_to(sealed.kind, 'UTF8'),
+            convert_to(sealed.identity, 'UTF8')
+        )
+      )
+    ) as facts
+  from integrity.guard as sealed
+  where sealed.kind <> 'manifest'
+),
+
+compared as materialized (
+  select
+    coalesce(wanted.kind, found.kind) as kind,
+    coalesce(wanted.identity, found.identity) as identity,
+    wanted.expected,
+    found.facts,
+    found.object_id,
+    wanted.definition,
+    coalesce(wanted.waiting, false) as waiting,
+    -- What is unexpected comes last, but a trigger, which can be one of ours under another name, in its way.
+    coalesce(wanted.position, case found.kind when 'trigger' then 0 else 1000000 end) as position,
+    coalesce(wanted.expected ->> 'table', found.facts ->> 'table') as parent,
+    -- A word and not a boolean: the planner takes a given word for rare, and so does not prepare for many differences,
+    -- which would set off its just-in-time compiler.
+    case when wanted.expected = found.facts then 'the same' else 'different' end as verdict
+  from wanted
+  full join found
+    on
+      wanted.kind = found.kind
+      and wanted.identity = found.identity
+  where
+    -- A trigger that stands in for a constraint goes when the constraint is enforced.
+    (
+      wanted.kind is not null
+      and not (
+        found.kind is null
+        and exists (
+          select
+          from found as enforced
+          where
+            enforced.kind = 'constraint'
+            and enforced.identity = wanted.stands_in_for
+            and (enforced.facts ->> 'validated')::boolean
+        )
+      )
+      -- A partition that is missing is made together with its triggers.
+      and not exists (
+        select
+        from wanted as partition_wanted
+        where
+          partition_wanted.kind = 'partition'
+          and partition_wanted.identity = wanted.expected ->> 'table'
+          and not exists (
+            select
+            from integrity.guard_relation as relation
+            where relation.relation_name = partition_wanted.identity
+          )
+      )
+    )
+    or not (
+      wanted.kind is not null
+      -- Rules that a user added, with their views and repairs, are the user's.
+      or (
+        found.kind = 'row'
+        and found.identity like 'integrity.rule where %'
+      )
+      or exists (
+        select
+        from integrity.rule as rule
+        where
+          (
+            found.kind = 'view'
+            and found.identity = format('integrity.%I', rule.rule)
+          )
+          or (
+            found.kind = 'function'
+            and found.identity = format('integrity.%I(bigint[], text[], jsonb)', 'repair_' || rule.rule)
+          )
+      )
+      -- What a partition has from its parent is the parent's.
+      or found.facts ? 'of the parent'
+      -- A key of ours may do what the app's did not.
+      or found.kind = 'key'
+      -- A table that is not ours is one unexpected object, not one for each of its columns.
+      or (
+        found.facts ? 'table'
+        and found.kind <> 'subscription'
+        and not exists (
+          select
+          from wanted as expected_table
+          where
+            expected_table.kind in ('table', 'partition')
+            and expected_table.identity = found.facts ->> 'table'
+        )
+      )
+      -- The index of a key that is being built is a state of the key.
+      or (
+        found.kind = 'index'
+        and exists (
+          select
+          from wanted as expected_key
+          where
+            expected_key.kind = 'constraint'
+            and expected_key.identity = format('%s on %s', found.facts ->> 'name', found.facts ->> 'table')
+        )
+      )
+    )
+)
+
+select
+  compared.kind,
+  compared.identity,
+  compared.expected,
+  compared.facts,
+  compared.object_id,
+  compared.definition,
+  compared.waiting,
+  compared.position,
+  compared.parent,
+  array[]::text[] as differing,
+  null::text as detail
+from compared
+where compared.verdict = 'the same'
+union all
+select
+  compared.kind,
+  compared.identity,
+  compared.expected,
+  compared.facts,
+  compared.object_id,
+  compared.definition,
+  compared.waiting,
+  compared.position,
+  compared.parent,
+  difference.differing,
+  difference.detail
+from compared
+inner join lateral (
+  select
+    coalesce(array_agg(fact.key), array[]::text[]) as differing,
+    string_agg(
+      case
+        when compared.facts is null then format('%s: %s', fact.key, fact.expected)
+        when compared.expected is null then format('%s: %s', fact.key, fact.found)
+        else
+          format(
+            '%s: expected %s, found %s',
+            fact.key,
+            coalesce(fact.expected, 'none'),
+            coalesce(fact.found, 'none')
+          )
+      end,
+      '; ' order by fact.key
+    ) as detail
+  from (
+    select
+      coalesce(expected.key, found_fact.key) as key,
+      case
+        when length(expected.value) > 100
+          then array_to_string(difference.wanted_words[difference.place - 4:difference.place + 8], ' ')
+        else expected.value
+      end as expected,
+      case
+        when length(found_fact.value) > 100
+          then array_to_string(difference.found_words[difference.place - 4:difference.place + 8], ' ')
+        else found_fact.value
+      end as found
+    from jsonb_each_text(coalesce(compared.expected, '{}')) as expected
+    full join jsonb_each_text(coalesce(compared.facts, '{}')) as found_fact
+      on expected.key = found_fact.key
+    inner join lateral (
+      select
+        regexp_split_to_array(expected.value, '\s+') as wanted_words,
+        regexp_split_to_array(found_fact.value, '\s+') as found_words
+    ) as words on true
+    -- Of a long text only the words around the first that differs.
+    inner join lateral (
+      select
+        words.wanted_words,
+        words.found_words,
+        min(word.place)::integer as place
+      from unnest(words.wanted_words, words.found_words) with ordinality as word (expected, found, place)
+      where word.expected is distinct from word.found
+    ) as difference on true
+    where expected.value is distinct from found_fact.value
+  ) as fact
+) as difference on true
+where compared.verdict = 'different';
+
+comment on view integrity.guard_compared is
+'Each entry of the manifest, integrity.guard, beside what the catalog has now, and where they differ. For integrity.guard_status.';
+
+revoke all on integrity.guard_compared from public;

@@ -1,0 +1,133 @@
+create or replace view integrity.guard_found as
+with entry as materialized (
+  select guard_table.*
+  from integrity.guard_table as guard_table
+  union all
+  select guard_column.*
+  from integrity.guard_column as guard_column
+  union all
+  select guard_function.*
+  from integrity.guard_function as guard_function
+  union all
+  select guard_view.*
+  from integrity.guard_view as guard_view
+  union all
+  select guard_trigger.*
+  from integrity.guard_trigger as guard_trigger
+  union all
+  select guard_constraint.*
+  from integrity.guard_constraint as guard_constraint
+  union all
+  select guard_other.*
+  from integrity.guard_other as guard_other
+),
+
+-- PostgreSQL prints one and the same definition in several ways. Which schemas it names depends on the search_path;
+-- which are really meant is compared by itself.
+named as (
+  select
+    entry.*,
+    replace(
+      replace(entry.printed, 'integrity.', ''),
+      (select quote_ident(installation.app_schema) || '.' from integrity.installation as installation),
+      ''
+    ) as short
+  from entry
+),
+
+-- Until version 15 the columns of a view's only table, or of what else it selects from, are printed with its alias.
+aliased as (
+  select
+    named.*,
+    coalesce(
+      regexp_replace(
+        named.short,
+        '(?<![\w".])' || coalesce(
+          substring(named.short from '\n   FROM (?:[\w".]+ )?([\w"]+)(?:\n|;|$)'),
+          substring(named.short from '\n   FROM .*\) ([\w"]+)(?:\([^()]*\))?(?:;|$|\n  [A-Z])')
+        ) || '\.',
+        '',
+        'g'
+      ),
+      named.short
+    ) as unaliased
+  from named
+),
+
+-- A definition that was dumped and restored casts each element of an array where it had cast the array. Casts to text
+-- say nothing; without them single values, and arrays, are left in parentheses.
+uncast as (
+  select
+    aliased.*,
+    regexp_replace(
+      regexp_replace(aliased.unaliased, '::(?:text|character varying)(?:\[\])?(?![\w([])', '', 'g'),
+      '\s*\n\s*',
+      ' ',
+      'g'
+    ) as one_line
+  from aliased
+),
+
+normal as (
+  select
+    uncast.*,
+    regexp_replace(
+      regexp_replace(
+        regexp_replace(uncast.one_line, '(?<![\w"])\(([\w."]+|''(?:[^'']|'''')*'')\)', '\1', 'g'),
+        '(?<![\w"])\(([\w."]+|''(?:[^'']|'''')*'')\)',
+        '\1',
+        'g'
+      ),
+      '\(\((ARRAY\[[^]]*\])\)\)',
+      '(\1)',
+      'g'
+    ) as uniform
+  from uncast
+)
+
+select
+  normal.kind,
+  normal.identity,
+  normal.object_id,
+  normal.part,
+  normal.facts || jsonb_strip_nulls(
+    jsonb_build_object(
+      'owner', case when normal.part = 0 then pg_get_userbyid(normal.owner_id) end,
+      'grants', (
+        select
+          jsonb_agg(
+            format('%s to %s', lower(privilege.privilege_name), privilege.grantee)
+            order by
+              convert_to(privilege.privilege_name, 'UTF8'),
+              convert_to(privilege.grantee, 'UTF8')
+          )
+        from (
+          select
+            exploded.privilege_type as privilege_name,
+            case exploded.grantee
+              when 0 then 'public'
+              when normal.owner_id then '(owner)'
+              else quote_ident(pg_get_userbyid(exploded.grantee))
+            end || case when exploded.is_grantable then ' with grant option' else '' end as grantee
+          from aclexplode(normal.acl) as exploded
+          -- New in version 17, where every owner has it.
+          where not (exploded.grantee = normal.owner_id and exploded.privilege_type = 'MAINTAIN')
+        ) as privilege
+      ),
+      'comment', (
+        select description.description
+        from pg_catalog.pg_description as description
+        where
+          description.classoid = normal.catalog_id
+          and description.objoid = normal.object_id
+          and description.objsubid = normal.part
+      ),
+      'expression', normal.uniform
+    )
+  ) as facts
+from normal;
+
+comment on view integrity.guard_found is
+'Every object of the layer as the catalog has it now, with what defines it in a form that is the same on every version of PostgreSQL and after a dump and restore. What integrity.guard is compared with.';
+
+revoke all on integrity.guard_found from public;

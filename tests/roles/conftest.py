@@ -1,0 +1,42 @@
+"""A cluster for every test of this folder, on one server."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from checks import server
+from tests.roles.cluster import APP, OWNER, Cluster, Database
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[server.Server]:
+    with server.throwaway() as found:
+        yield found
+
+
+@pytest.fixture
+def cluster(running: server.Server) -> Iterator[Cluster]:
+    """A cluster in which nobody may create roles but the superuser."""
+    found = Cluster(running)
+    found.clean()
+    found.run(f"create role {OWNER} login")
+    found.run(f"create role {APP} login")
+    yield found
+    found.clean()
+
+
+@pytest.fixture(params=["createrole", "plain"])
+def creates_roles(request: pytest.FixtureRequest, cluster: Cluster) -> bool:
+    """Whether the owner of the tables, who migrates, may create roles."""
+    if request.param == "createrole":
+        cluster.run(f"alter role {OWNER} createrole")
+    return bool(request.param == "createrole")
+
+
+@pytest.fixture(params=["empty", "adopted"])
+def database(request: pytest.FixtureRequest, cluster: Cluster) -> Database:
+    """A database to migrate: without a table, or with those of a live app."""
+    made = cluster.database()
+    if request.param == "adopted":
+        made.adopt()
+    return made
