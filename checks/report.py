@@ -22,6 +22,7 @@ QUERIES = {
         order by summary.severity, summary.violations desc, rule.position
     """,
     "law": "select * from integrity.law_status order by position",
+    "guards": "select * from integrity.guard_status where damage order by position",
     "trend": "select * from (select * from integrity.audit_trend order by run desc limit 90) as last order by run",
     "approvals": "select * from integrity.daily_approval order by day",
     "corrections": "select * from integrity.corrections order by last_seen desc limit 100",

@@ -385,7 +385,7 @@ audit_run = Table(
     Column("damage", ARRAY(Text)),
     PrimaryKeyConstraint("id", name="audit_run_pkey"),
     schema="integrity",
-    comment="Recorded audits: when, how long, by whom, and the damage that the guards saw; NULL without guards.",
+    comment="Recorded audits: when, how long, by whom, and the damage that the guards saw.",
 )
 
 audit_count = Table(

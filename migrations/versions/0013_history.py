@@ -1,15 +1,16 @@
 """The history: recorded audits, and the views that compare each with the one before.
 
-Locks: none on an app table.
+Locks: as 0012_guards, whose manifest is written anew.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.sql_objects import install_all, remove_all
+from migrations.sql_objects import execute, install_all, remove_all
+from migrations.steps import hand_over
 
 revision = "0013_history"
-down_revision = "0010_repair"
+down_revision = "0012_guards"
 branch_labels = None
 depends_on = None
 
@@ -39,7 +40,7 @@ def upgrade() -> None:
         sa.Column("damage", sa.ARRAY(sa.Text)),
         sa.PrimaryKeyConstraint("id", name="audit_run_pkey"),
         schema="integrity",
-        comment="Recorded audits: when, how long, by whom, and the damage that the guards saw; NULL without guards.",
+        comment="Recorded audits: when, how long, by whom, and the damage that the guards saw.",
     )
     op.create_table(
         "audit_count",
@@ -80,6 +81,8 @@ def upgrade() -> None:
     op.create_index("audit_violation_first_run_idx", "audit_violation", ["first_run"], schema="integrity")
     op.create_index("audit_violation_gone_run_idx", "audit_violation", ["gone_run"], schema="integrity")
     install_all(OBJECTS)
+    hand_over()
+    execute("select integrity.record_guards()")
 
 
 def downgrade() -> None:
@@ -87,3 +90,4 @@ def downgrade() -> None:
     remove_all(OBJECTS)
     for table in ("audit_violation", "audit_count", "audit_run"):
         op.drop_table(table, schema="integrity")
+    execute("select integrity.record_guards()")

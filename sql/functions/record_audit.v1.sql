@@ -7,7 +7,6 @@ as $$
 declare
   new_run bigint;
   run_started timestamptz;
-  damaged text[];
 begin
   -- One at a time: each is compared with the one before.
   lock table integrity.audit_run in share row exclusive mode;
@@ -78,17 +77,14 @@ begin
     rule.rule,
     rule.severity;
 
-  if to_regclass('integrity.guard_status') is not null then
-    execute
-      'select coalesce(array_agg(format(''%s %s: %s'', kind, identity, status) order by position), array[]::text[])
-      from integrity.guard_status
-      where damage'
-    into damaged;
-  end if;
-
   update integrity.audit_run as run
   set
-    damage = damaged,
+    damage = array(
+      select format('%s %s: %s', guard.kind, guard.identity, guard.status)
+      from integrity.guard_status as guard
+      where guard.damage
+      order by guard.position
+    ),
     duration = clock_timestamp() - run.started_at
   where run.id = new_run;
 

@@ -23,6 +23,14 @@ select
 from integrity.violation_summary as summary
 union all
 select
+  'quest_integrity_guard_damage' as name,
+  'Objects of the layer that are damaged, missing or bypassed.' as meaning,
+  '{}' as labels,
+  count(*) as value
+from integrity.guard_status as guard
+where guard.damage
+union all
+select
   'quest_integrity_law_unenforced' as name,
   'Constraints of the law that are not enforced on every row.' as meaning,
   '{}' as labels,

@@ -94,6 +94,15 @@ class TestRecord:
         assert "--record keeps audits of everything" in ran.err
         assert listed(sync_001) == []
 
+    def test_the_damage_that_the_guards_see(self, migrated: Connection) -> None:
+        migrated.autocommit = True
+        migrated.execute("alter table quests_quest disable trigger integrity_derive_on_update")
+        assert run(migrated, "audit", "--record").code == 3
+        assert [row["guard_damage"] for row in listed(migrated)] == [1]
+        assert migrated.execute("select damage from integrity.audit_run").fetchone() == (
+            ["trigger integrity_derive_on_update on public.quests_quest: disabled"],
+        )
+
     def test_two_at_once_wait_for_each_other(self, made: Connection) -> None:
         with another(made) as first, another(made) as second:
             first.execute("select integrity.record_audit()")

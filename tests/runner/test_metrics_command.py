@@ -54,6 +54,12 @@ def test_violations_by_rule_and_severity(sync_001: Connection) -> None:
     assert only(samples(sync_001), "quest_integrity_law_unenforced") == {"": 1}
 
 
+def test_guard_damage(migrated: Connection) -> None:
+    assert only(samples(migrated), "quest_integrity_guard_damage") == {"": 0}
+    migrated.execute("alter table quests_quest disable trigger integrity_derive_on_update")
+    assert only(samples(migrated), "quest_integrity_guard_damage") == {"": 1}
+
+
 def test_the_last_audit(sync_001: Connection) -> None:
     assert only(samples(sync_001), "quest_integrity_last_audit_timestamp_seconds") == {"": 0}
     assert only(samples(sync_001), "quest_integrity_last_audit_duration_seconds") == {}
@@ -103,7 +109,7 @@ def test_a_database_that_is_not_migrated(empty: Connection, tmp_path: Path) -> N
 
 
 def test_alert_rules_are_sound() -> None:
-    assert "8 rules found" in promtool("check", "rules", MONITORING / "alerts.yml")
+    assert "9 rules found" in promtool("check", "rules", MONITORING / "alerts.yml")
 
 
 def test_alerts_go_off_when_they_should() -> None:

@@ -182,6 +182,13 @@ class TestWhatItSays:
         eventful.execute("update integrity.law set definition = replace(definition, 'kicked', 'thrown out')")
         assert "Application: no row, pending, approved, rejected, thrown out." in written(eventful, tmp_path)
 
+    def test_damage(self, migrated: Connection, tmp_path: Path) -> None:
+        assert "Every object of the layer is as it was installed." in written(migrated, tmp_path)
+        migrated.execute("alter table quests_quest disable trigger integrity_derive_on_update")
+        page = written(migrated, tmp_path)
+        assert "trigger integrity_derive_on_update on public.quests_quest" in page
+        assert "the layer that keeps it so is damaged" in page
+
     def test_nothing_wrong_and_nothing_yet(self, migrated: Connection, tmp_path: Path) -> None:
         page = written(migrated, tmp_path)
         assert "No violations." in page
