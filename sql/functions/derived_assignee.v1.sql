@@ -6,6 +6,8 @@ returns uuid
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+-- A plan is kept for the session: one made while the tables were small would read all of them for every row.
+set enable_seqscan = off
 as $$
   select
     coalesce(

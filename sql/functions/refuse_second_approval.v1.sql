@@ -3,6 +3,8 @@ returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+-- A plan is kept for the session: one made while the tables were small would read all of them for every row.
+set enable_seqscan = off
 as $$
 begin
   if tg_op = 'UPDATE' then

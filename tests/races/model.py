@@ -4,7 +4,7 @@ A statement changes rows first and then has its effects, row by row. In which or
 UPDATE or DELETE is its own affair, so a statement has several right results, one per order.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
 from typing import TypeVar
@@ -19,6 +19,7 @@ Value = TypeVar("Value")
 Pair = tuple[int, UUID]
 # What a refusal is matched by: SQLSTATE and constraint.
 Refusals = frozenset[tuple[str, str]]
+APPROVAL_KEY = ("23505", "integrity_approved_application_key")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class World:
         participants: By pair.
         transaction: Counts transactions: rows made in a later one are joined later.
         born: Counts participants.
+        meanwhile: What may have refused the statement that led here, depending on the order of its rows.
     """
 
     quests: dict[int, Quest] = field(default_factory=dict)
@@ -90,6 +92,7 @@ class World:
     participants: dict[Pair, Participant] = field(default_factory=dict)
     transaction: int = 0
     born: int = 0
+    meanwhile: Refusals = field(default=frozenset(), compare=False)
 
     def copy(self) -> "World":
         """Return a world that can be changed without changing this one."""
@@ -98,14 +101,12 @@ class World:
             quests=dict(self.quests),
             applications=dict(self.applications),
             participants=dict(self.participants),
+            meanwhile=frozenset(),
         )
 
     def violated(self) -> Refusals:
         """Return the constraints that would refuse a commit of this, each with its SQLSTATE."""
         found = set()
-        approved = [application.pair for application in self.applications.values() if application.status == "approved"]
-        if len(approved) != len(set(approved)):
-            found.add(("23505", "integrity_approved_application_key"))
         if any(application.quest not in self.quests for application in self.applications.values()):
             found.add(("23503", "applications_application_quest_id_fk"))
         for (quest, _), participant in self.participants.items():
@@ -140,7 +141,7 @@ class World:
 
     def insert_applications(self, rows: dict[int, Application]) -> list["World"]:
         """Insert applications in one statement."""
-        self._require_application_statuses(rows.values())
+        self._require_applications(dict(rows), rows.values())
         after = self.copy()
         after.applications |= rows
         for identifier, row in rows.items():
@@ -149,9 +150,16 @@ class World:
 
     def write_applications(self, rows: dict[int, Application | None]) -> list["World"]:
         """Change applications in one statement; None deletes."""
-        self._require_application_statuses(
-            new for identifier, new in rows.items() if new and new.status != self.applications[identifier].status
+        self._require_applications(
+            rows,
+            [new for identifier, new in rows.items() if new and new.status != self.applications[identifier].status],
         )
+        leaving = {self.applications[identifier].pair for identifier in rows if self._approves(identifier)}
+        coming = {
+            new.pair
+            for identifier, new in rows.items()
+            if new and new.status == "approved" and not self._approves(identifier, new.pair)
+        }
 
         def change(after: World) -> None:
             for identifier, new in rows.items():
@@ -160,7 +168,12 @@ class World:
         def effect(after: World, identifier: int) -> None:
             after._application_changed(identifier, self.applications[identifier], rows[identifier])
 
-        return self._in_every_order(change, effect, tuple(rows))
+        results = self._in_every_order(change, effect, tuple(rows))
+        if leaving & coming:
+            # A key is checked row by row: who comes before the other has left is refused.
+            for after in results:
+                after.meanwhile = frozenset({APPROVAL_KEY})
+        return results
 
     def insert_participants(self, rows: Sequence[tuple[Pair, str, int]]) -> list["World"]:
         """Insert participants, each with a status and the day it joined, in one statement."""
@@ -269,9 +282,22 @@ class World:
         self.born += 1
         self.participants[pair] = Participant(status, joined, self.born)
 
-    def _require_application_statuses(self, rows: Iterable[Application]) -> None:
-        known = all(row.status in APPLICATION_STATUSES for row in rows)
-        _require(known, "23514", "integrity_application_status_known")
+    def _approves(self, identifier: int, pair: Pair | None = None) -> bool:
+        row = self.applications[identifier]
+        return row.status == "approved" and pair in (None, row.pair)
+
+    def _require_applications(
+        self, rows: Mapping[int, Application | None], with_new_status: Iterable[Application]
+    ) -> None:
+        refusals = set()
+        after = [row for row in ({**self.applications, **rows}).values() if row]
+        approved = [row.pair for row in after if row.status == "approved"]
+        if len(approved) > len(set(approved)):
+            refusals.add(APPROVAL_KEY)
+        if any(row.status not in APPLICATION_STATUSES for row in with_new_status):
+            refusals.add(("23514", "integrity_application_status_known"))
+        if refusals:
+            raise Refused(refusals)
 
     def _require_participants(
         self, pairs: Sequence[Pair], statuses: Sequence[str], others: dict[Pair, Participant]

@@ -342,6 +342,7 @@ class Histories(RuleBasedStateMachine):
             expected = expected or right[0].violated()
         refusal = self._refusal(statement, values)
         certain = bool(expected)
+        expected = expected.union(*(world.meanwhile for world in right))
         if self.immediate:
             # Checked before the mechanism has acted, the law may refuse what it would let pass at the commit.
             expected |= LAW_FOREIGN_KEYS.union(*(world.violated() for world in right))

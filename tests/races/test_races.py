@@ -6,10 +6,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.races import report
 from tests.races.campaign import Judge, Outcome, Tally, run_slice
 from tests.races.catalogue import (
     BROKEN_STATES,
     HOLD_QUEST,
+    OPERATIONS,
     READ_COMMITTED,
     STATES,
     Rows,
@@ -50,6 +52,16 @@ def test_slice_of_all_races(explorer: Explorer) -> None:
     # Each of these must have been met, or the races would not be races.
     met = {outcome for tally in (stable, others) for _, outcome in tally.by_level()}
     assert {Outcome.COMMITTED, Outcome.SERIALIZATION, Outcome.DEADLOCK, Outcome.OUR_KEY} <= met
+    facts = report.read(report.PATH.read_text())
+    if explorer.observer.connection.info.server_version // 10000 == facts.major:
+        assert report.stable_counts(stable) == facts.stable, "run `make races` and look at what it changed"
+
+
+def test_report_is_of_a_full_run() -> None:
+    facts = report.read(report.PATH.read_text())
+    assert facts.operations == tuple(operation.name for operation in (*OPERATIONS, HOLD_QUEST))
+    assert facts.races >= 20_000
+    assert (facts.broken, facts.timing) == (0, 0)
 
 
 def test_weakened_mechanism_commits_what_is_broken(migrated: psycopg.Connection[Any], judge: Judge) -> None:
