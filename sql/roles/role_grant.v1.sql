@@ -58,7 +58,9 @@ with listed (grantees, kind, target, rights) as (
   ('owner', 'table', 'app.quests_questparticipant', 'select, insert, update, delete')
 ),
 
-placed as (
+-- Materialized, so that PostgreSQL looks up only what is listed here: it refuses to look into a schema that the caller
+-- may not use, and would otherwise be free to look up every table of the database.
+placed as materialized (
   select
     listed.grantees,
     listed.kind,
@@ -91,10 +93,9 @@ placed as (
     quote_ident(schema.nspname) as target,
     'usage' as rights
   from integrity.participant_reference as reference
-  inner join pg_catalog.pg_class as referrer
-    on referrer.oid = to_regclass(reference.relation)
+  -- Not to_regclass, for the same reason.
   inner join pg_catalog.pg_namespace as schema
-    on referrer.relnamespace = schema.oid
+    on starts_with(reference.relation, quote_ident(schema.nspname) || '.')
   union all
   -- An identity needs no right on its sequence; a serial, as older versions of Django made it, does.
   select

@@ -1,5 +1,16 @@
 create or replace view integrity.guard_compared as
-with named as (
+with relation as materialized (
+  -- Not to_regclass, which refuses to look into a schema that the caller may not use.
+  select
+    class.oid as relation_id,
+    format('table %I.%I', schema.nspname, class.relname) as identity
+  from pg_catalog.pg_class as class
+  inner join pg_catalog.pg_namespace as schema
+    on class.relnamespace = schema.oid
+  where class.relkind in ('r', 'p', 'v', 'm', 'f')
+),
+
+named as (
   select
     guard.kind,
     guard.identity,
@@ -9,6 +20,8 @@ with named as (
     guard.waiting,
     guard.stands_in_for
   from integrity.guard as guard
+  left join relation
+    on guard.identity = relation.identity
   -- The app may drop what refers to participants, and what the roles were given on it goes along.
   cross join
     lateral (
@@ -18,7 +31,7 @@ with named as (
         guard.kind = 'rights'
         and (
           guard.identity not like 'table %'
-          or to_regclass(substr(guard.identity, 7)) is not null
+          or relation.relation_id is not null
         )
         and (
           given.item not like '%(%'
@@ -26,7 +39,7 @@ with named as (
             select
             from pg_catalog.pg_attribute as attribute
             where
-              attribute.attrelid = to_regclass(substr(guard.identity, 7))
+              attribute.attrelid = relation.relation_id
               and not attribute.attisdropped
               and quote_ident(attribute.attname) = substring(given.item from '\((.*)\)')
           )
