@@ -87,7 +87,7 @@ def require_current(connection: psycopg.Connection[Any]) -> None:
     current = current_revision(connection)
     if current is None:
         raise UserError("the database is not migrated: run `quest-integrity upgrade`")
-    _require_known(current)
+    require_known(current)
     if current != head_revision():
         raise UserError(
             f"the database is at the older revision {current}, expected {head_revision()}: "
@@ -96,17 +96,18 @@ def require_current(connection: psycopg.Connection[Any]) -> None:
 
 
 def _migrate(command: Callable[[Config, str], None], target: Target, revision: str, x: Sequence[str]) -> None:
-    with target.connect() as connection:
-        current = current_revision(connection)
-    if current is not None:
-        _require_known(current)
     try:
         command(config(target, x), revision)
     except alembic.util.CommandError as error:
         raise UserError(f"cannot migrate to {revision}: {error}") from error
 
 
-def _require_known(current: str) -> None:
+def require_known(current: str) -> None:
+    """Make sure that this version of the package has a revision.
+
+    Raises:
+        UserError: It has not.
+    """
     if current not in {script.revision for script in _scripts().walk_revisions()}:
         raise UserError(
             f"the database was migrated by a newer version of quest-integrity (revision {current} is unknown "

@@ -14,6 +14,7 @@ from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from sqlalchemy import Connection, text
 from sqlalchemy.sql.schema import SchemaItem
 
+from checks import migrate
 from checks import target as targets
 from checks.errors import UserError
 from migrations import options as migration_options
@@ -169,6 +170,9 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
     context.config.attributes.update(options=options, app_schema=schema, created_tables=created)
     _prepare(connection, options, schema)
     _configure(connection=connection)
+    if (current := context.get_context().get_current_revision()) is not None:
+        migrate.require_known(current)
+    connection.rollback()
     try:
         if "destination_rev" not in context.get_context().opts:
             # A comparison with the metadata, which names no schema for the app's tables.

@@ -13,6 +13,7 @@ import pytest
 from checks import migrate, server
 from tests.support.cli import Ran, finish, run, spawn
 from tests.support.database import target_of, url_of
+from tests.support.programs import alembic
 
 _Connection = psycopg.Connection[Any]
 PASSWORD = "sesame-0pen"
@@ -25,6 +26,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "explain": ("explain", "unknown_status"),
     "repairs": ("repairs",),
     "undo": ("undo", "1"),
+    "events": ("events",),
+    "guards": ("guards",),
 }
 every_command = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 
@@ -75,6 +78,15 @@ def test_migrated_by_an_older_version(migrated: _Connection, command: tuple[str,
 def test_migrated_by_a_newer_version(migrated: _Connection, command: tuple[str, ...]) -> None:
     migrated.execute("update integrity.alembic_version set version_num = '9999_future'")
     assert_one_sentence(run(migrated, *command), "9999_future", "upgrade the package")
+
+
+@pytest.mark.parametrize("command", [("upgrade", "head"), ("downgrade", "base")], ids=" ".join)
+def test_alembic_itself_on_what_a_newer_version_migrated(migrated: _Connection, command: tuple[str, ...]) -> None:
+    migrated.execute("update integrity.alembic_version set version_num = '9999_future'")
+    migrated.commit()
+    process = alembic(migrated, *command)
+    out, err = process.communicate(timeout=60)
+    assert_one_sentence(Ran(process.returncode, out, err), "9999_future", "upgrade the package")
 
 
 @every_command
@@ -138,5 +150,12 @@ def test_a_url_that_nobody_understands() -> None:
 
 
 def test_a_table_that_has_gone(migrated: _Connection) -> None:
+    """The audit could not run, but the guards know why, and that is the worse news."""
     migrated.execute("drop table applications_application cascade")
-    assert_one_sentence(run(migrated, "audit"), "42P01")
+    ran = run(migrated, "audit")
+    assert (ran.code, ran.out) == (3, "")
+    assert "Traceback" not in ran.err
+    _database, error, damage = ran.err.splitlines()
+    assert error.startswith("error: ")
+    assert "42P01" in error
+    assert "quest-integrity guards" in damage
