@@ -14,7 +14,20 @@ named as (
   select
     guard.kind,
     guard.identity,
-    case when guard.kind = 'rights' then jsonb_build_object('grants', still.grants) else guard.expected end as expected,
+    guard.expected,
+    guard.definition,
+    guard.position,
+    guard.waiting,
+    guard.stands_in_for
+  from integrity.guard as guard
+  where
+    guard.kind <> 'rights'
+    and guard.identity not like '%integrity.event\_*'
+  union all
+  select
+    guard.kind,
+    guard.identity,
+    jsonb_build_object('grants', still.grants) as expected,
     guard.definition,
     guard.position,
     guard.waiting,
@@ -28,8 +41,7 @@ named as (
       select jsonb_agg(given.item order by convert_to(given.item, 'UTF8')) as grants
       from jsonb_array_elements_text(guard.expected -> 'grants') as given (item)
       where
-        guard.kind = 'rights'
-        and (
+        (
           guard.identity not like 'table %'
           or relation.relation_id is not null
         )
@@ -46,11 +58,8 @@ named as (
         )
     ) as still
   where
-    guard.identity not like '%integrity.event\_*'
-    and (
-      guard.kind <> 'rights'
-      or still.grants is not null
-    )
+    guard.kind = 'rights'
+    and still.grants is not null
 ),
 
 partition as materialized (
