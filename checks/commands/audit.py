@@ -94,7 +94,7 @@ def _guarded(connection: psycopg.Connection[Any]) -> Iterator[list[guards.Guard]
     except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction) as error:
         if not damage:
             raise
-        render.say(f"error: {error.diag.message_primary}")
+        render.say(f"error: the audit could not run: {error.diag.message_primary} ({error.sqlstate})")
     if damage:
         render.say(f"damage: the layer is not as it should be in {len(damage)} places, see `quest-integrity guards`")
         raise typer.Exit(EXIT_DAMAGE)

@@ -3,7 +3,7 @@
 It comes after the mechanism: without it a user who left keeps an approved application, and the key would refuse the
 approval of the next one.
 
-Locks: as in 0006_keys.
+Locks: as in 0006_keys, then ACCESS EXCLUSIVE for the milliseconds that DROP TRIGGER of the stand-in takes.
 """
 
 from migrations.sql_objects import quoted_app_schema, source
