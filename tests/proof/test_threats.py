@@ -221,7 +221,7 @@ THREATS = {
     ),
     "`integrity.guard_status` replaced": Threat(
         (
-            "drop view integrity.guard_status; create view integrity.guard_status as select kind, identity,"
+            "drop view integrity.guard_status cascade; create view integrity.guard_status as select kind, identity,"
             " 'ok'::text as status, false as damage, false as waiting, ''::text as detail, null::text as mend, position"
             " from integrity.guard",
             "drop trigger integrity_approved_on_update on applications_application",
@@ -229,7 +229,7 @@ THREATS = {
     ),
     "`integrity.guard_status` replaced, and read in psql": Threat(
         (
-            "drop view integrity.guard_status; create view integrity.guard_status as select kind, identity,"
+            "drop view integrity.guard_status cascade; create view integrity.guard_status as select kind, identity,"
             " 'ok'::text as status, false as damage, false as waiting, ''::text as detail, null::text as mend, position"
             " from integrity.guard",
             "drop trigger integrity_approved_on_update on applications_application",
