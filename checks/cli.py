@@ -1,7 +1,7 @@
 """The entry point: every command."""
 
-from checks.commands import app, audit, events, guards, migration, repairs, rules, server
+from checks.commands import app, audit, events, guards, migration, operations, repairs, rules, server
 
-__all__ = ["app", "audit", "events", "guards", "main", "migration", "repairs", "rules", "server"]
+__all__ = ["app", "audit", "events", "guards", "main", "migration", "operations", "repairs", "rules", "server"]
 
 main = app

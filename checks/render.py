@@ -16,6 +16,8 @@ from checks.rules import Rule
 from checks.violations import Report, Violation
 
 PLAIN_WIDTH = 1000
+COUNTED = {"violations", "quests", "users", "items", "changed rows"}
+NUMERIC = COUNTED | {"seconds", "errors", "warnings", "new", "fixed", "guard damage"}
 STYLES = {"error": "bold red", "warning": "yellow"}
 
 
@@ -47,7 +49,7 @@ def table(*headings: str, title: str | None = None, on: Console) -> Table:
         padding=(0, 2, 0, 0) if not on.is_terminal else (0, 1),
     )
     for heading in headings:
-        numeric = heading in {"violations", "quests", "users", "items", "changed rows"}
+        numeric = heading in NUMERIC
         made.add_column(heading, justify="right" if numeric else "left", no_wrap=not on.is_terminal)
     return made
 
@@ -115,6 +117,16 @@ def show_runs(runs: Iterable[Run], on: Console) -> None:
         state = "finished" if run.finished_at else f"stopped, {run.to_do} to do"
         started = f"{run.started_at:%Y-%m-%d %H:%M:%S %z}"
         listing.add_row(str(run.id), kind, started, run.actor, str(run.changed_rows), state, run.reason or "")
+    on.print(listing)
+
+
+def show_trend(runs: Iterable[dict[str, Any]], on: Console) -> None:
+    """Print recorded audits."""
+    listing = table("run", "started", "seconds", "errors", "warnings", "new", "fixed", "guard damage", "actor", on=on)
+    for run in runs:
+        started, seconds = f"{run['started_at']:%Y-%m-%d %H:%M:%S %z}", f"{run['duration'].total_seconds():.2f}"
+        counts = (run["errors"], run["warnings"], run["new_violations"], run["fixed_violations"], run["guard_damage"])
+        listing.add_row(str(run["run"]), started, seconds, *map(_shown, counts), run["actor"])
     on.print(listing)
 
 

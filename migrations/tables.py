@@ -14,6 +14,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    Interval,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -372,4 +373,52 @@ repair_change = Table(
     ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_change_run_fk"),
     schema="integrity",
     comment="Every row a repair or undo changed, whole, before and after.",
+)
+
+audit_run = Table(
+    "audit_run",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("started_at", Moment, nullable=False, server_default=text("clock_timestamp()")),
+    Column("duration", Interval),
+    Column("actor", Text, nullable=False),
+    Column("damage", ARRAY(Text)),
+    PrimaryKeyConstraint("id", name="audit_run_pkey"),
+    schema="integrity",
+    comment="Recorded audits: when, how long, by whom, and the damage that the guards saw.",
+)
+
+audit_count = Table(
+    "audit_count",
+    metadata,
+    Column("run", BigInteger, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("violations", BigInteger, nullable=False),
+    Column("quests", BigInteger, nullable=False),
+    Column("users", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run", "rule", name="audit_count_pkey"),
+    ForeignKeyConstraint(["run"], ["integrity.audit_run.id"], name="audit_count_run_fk", ondelete="CASCADE"),
+    schema="integrity",
+    comment="Violations per rule of each recorded audit, zero counts included.",
+)
+
+audit_violation = Table(
+    "audit_violation",
+    metadata,
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("quest_id", BigInteger),
+    Column("user_id", Uuid),
+    Column("first_run", BigInteger, nullable=False),
+    Column("first_seen", Moment, nullable=False),
+    Column("gone_run", BigInteger),
+    Column("gone_at", Moment),
+    PrimaryKeyConstraint("number", name="audit_violation_pkey"),
+    Index("audit_violation_open_key", "key", unique=True, postgresql_where=text("gone_run is null")),
+    Index("audit_violation_first_run_idx", "first_run"),
+    Index("audit_violation_gone_run_idx", "gone_run"),
+    schema="integrity",
+    comment="Every violation that an audit recorded: in all audits from first_run on, up to but not in gone_run.",
 )

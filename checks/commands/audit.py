@@ -12,7 +12,7 @@ import typer
 from psycopg import errors
 from rich.console import Console
 
-from checks import formats, guards, law, render, repair, violations
+from checks import formats, guards, history, law, render, repair, violations
 from checks.commands import EXIT_DAMAGE, EXIT_VIOLATIONS, app, confirm, connected, severities, writing
 from checks.ddl import LockPolicy
 from checks.errors import UserError
@@ -44,6 +44,7 @@ def audit(
     fail_on: Annotated[
         Literal["error", "warning", "never"], typer.Option(help="The severity from which the exit code is 1.")
     ] = "error",
+    record: Annotated[bool, typer.Option("--record", help="Keep the outcome for `quest-integrity history`.")] = False,
 ) -> None:
     """Look for violations of the rules, and repair them with --fix-issues.
 
@@ -53,6 +54,8 @@ def audit(
     """
     if dry_run and not fix_issues:
         raise UserError("--dry-run shows what a repair would do: use it together with --fix-issues")
+    if record and (user is not None or quest is not None or rule):
+        raise UserError("--record keeps audits of everything: use it without --user, --quest and --rule")
     with connected(context) as connection, _guarded(connection) as damage, writing(output) as out:
         scope = violations.Scope(
             violations.find_user(connection, user) if user is not None else None,
@@ -64,6 +67,8 @@ def audit(
         if fix_issues:
             options = repair.Options(scope, missing_participant, batch_size, limit, reason)
             repaired = _repair(connection, options, dry_run=dry_run, yes=yes)
+        if record:
+            history.record(connection)
         with violations.one_snapshot(connection):
             report = violations.report(connection, scope)
             found = violations.read(connection, scope)

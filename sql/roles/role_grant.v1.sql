@@ -6,7 +6,15 @@ with listed (grantees, kind, target, rights) as (
   -- What is wrong, what happened, what enforces it.
   ('reader, operator', 'table', 'integrity.alembic_version', 'select'),
   ('reader, operator', 'table', 'integrity.approval_timeline', 'select'),
+  ('reader, operator', 'table', 'integrity.audit_change', 'select'),
+  ('reader, operator', 'table', 'integrity.audit_count', 'select'),
+  ('reader, operator', 'table', 'integrity.audit_run', 'select'),
+  ('reader, operator', 'table', 'integrity.audit_trend', 'select'),
+  ('reader, operator', 'table', 'integrity.audit_violation', 'select'),
   ('reader, operator', 'table', 'integrity.corrections', 'select'),
+  ('reader, operator', 'table', 'integrity.daily_approval', 'select'),
+  ('reader, operator', 'table', 'integrity.diagram_edge', 'select'),
+  ('reader, operator', 'table', 'integrity.diagram_node', 'select'),
   ('reader, operator', 'table', 'integrity.event', 'select'),
   ('reader, operator', 'table', 'integrity.event_kind', 'select'),
   ('reader, operator', 'table', 'integrity.events', 'select'),
@@ -15,6 +23,8 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.installation', 'select'),
   ('reader, operator', 'table', 'integrity.law', 'select'),
   ('reader, operator', 'table', 'integrity.law_status', 'select'),
+  ('reader, operator', 'table', 'integrity.metric', 'select'),
+  ('reader, operator', 'table', 'integrity.named_violation', 'select'),
   ('reader, operator', 'table', 'integrity.repair_item', 'select'),
   ('reader, operator', 'table', 'integrity.repair_order', 'select'),
   ('reader, operator', 'table', 'integrity.repair_run', 'select'),
@@ -30,6 +40,7 @@ with listed (grantees, kind, target, rights) as (
   ('reader', 'table', 'integrity.repair_change', 'select (run, number, rule, quest_id, relation, row_key)'),
   ('operator', 'table', 'integrity.repair_change', 'select'),
   ('operator', 'table', 'integrity.repair_effect', 'select'),
+  ('operator', 'function', 'integrity.record_audit()', 'execute'),
   ('operator', 'function', 'integrity.quest_rows(bigint[])', 'execute'),
   ('operator', 'function', 'integrity.start_repair(text, jsonb)', 'execute'),
   ('operator', 'function', 'integrity.plan_repair(bigint, text[], uuid, bigint, bigint)', 'execute'),
@@ -47,7 +58,9 @@ with listed (grantees, kind, target, rights) as (
   ('owner', 'table', 'app.quests_questparticipant', 'select, insert, update, delete')
 ),
 
-placed as (
+-- Materialized, so that PostgreSQL looks up only what is listed here: it refuses to look into a schema that the caller
+-- may not use, and would otherwise be free to look up every table of the database.
+placed as materialized (
   select
     listed.grantees,
     listed.kind,
@@ -80,10 +93,9 @@ placed as (
     quote_ident(schema.nspname) as target,
     'usage' as rights
   from integrity.participant_reference as reference
-  inner join pg_catalog.pg_class as referrer
-    on referrer.oid = to_regclass(reference.relation)
+  -- Not to_regclass, for the same reason.
   inner join pg_catalog.pg_namespace as schema
-    on referrer.relnamespace = schema.oid
+    on starts_with(reference.relation, quote_ident(schema.nspname) || '.')
   union all
   -- An identity needs no right on its sequence; a serial, as older versions of Django made it, does.
   select

@@ -985,7 +985,7 @@ class TestReading:
         migrated.execute(
             f"""
             alter table {QUEST} disable trigger all;
-            drop view integrity.violation_summary;
+            drop view integrity.violation_summary cascade;
             alter function integrity.lock_quest() reset all;
             create table integrity.notes ();
             grant select on integrity.event to public
@@ -997,7 +997,7 @@ class TestReading:
     def test_a_view_that_lies_is_found_out(self, migrated: _Connection) -> None:
         migrated.execute(
             f"""
-            drop view integrity.guard_status;
+            drop view integrity.guard_status cascade;
             create view integrity.guard_status as
             select kind, identity, 'ok' as status, false as damage, false as waiting, '' as detail, '' as mend, position
             from integrity.guard;
@@ -1007,6 +1007,7 @@ class TestReading:
         assert statuses_in_psql(migrated) == {}
         assert statuses(migrated) == {
             "view integrity.guard_status": "altered",
+            "view integrity.metric": "missing",
             f"trigger integrity_mark on {QUEST}": "missing",
         }
         mend_by_hand(migrated)

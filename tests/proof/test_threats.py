@@ -221,17 +221,17 @@ THREATS = {
     ),
     "`integrity.guard_status` replaced": Threat(
         (
-            "drop view integrity.guard_status; create view integrity.guard_status as select kind, identity,"
-            " 'ok'::text as status, false as damage, false as waiting, ''::text as detail, null::text as mend, position"
-            " from integrity.guard",
+            'create or replace view integrity.guard_status as select kind, identity collate "C" as identity,'
+            " 'ok'::text as status, false as damage, false as waiting, ''::text as detail,"
+            ' null::text collate "C" as mend, position from integrity.guard',
             "drop trigger integrity_approved_on_update on applications_application",
         )
     ),
     "`integrity.guard_status` replaced, and read in psql": Threat(
         (
-            "drop view integrity.guard_status; create view integrity.guard_status as select kind, identity,"
-            " 'ok'::text as status, false as damage, false as waiting, ''::text as detail, null::text as mend, position"
-            " from integrity.guard",
+            'create or replace view integrity.guard_status as select kind, identity collate "C" as identity,'
+            " 'ok'::text as status, false as damage, false as waiting, ''::text as detail,"
+            ' null::text collate "C" as mend, position from integrity.guard',
             "drop trigger integrity_approved_on_update on applications_application",
         ),
         asked="psql",

@@ -93,7 +93,7 @@ def test_the_tables_owner_mends_without_being_a_superuser(creates_roles: bool, d
     for statement in (
         "alter table public.quests_quest disable trigger all",
         "alter table public.applications_application drop constraint integrity_approved_application_has_participant",
-        "drop view integrity.violation_summary",
+        "drop view integrity.violation_summary cascade",
         "drop function integrity.settle_guards()",
         "alter function integrity.lock_quest() reset all",
         "grant select on integrity.event to public",

@@ -114,6 +114,14 @@ def test_the_wheel_alone_replays_the_incident(installed: Path, tmp_path: Path) -
     assert attempts.rstrip().endswith("violations of severity error after all six: 0")
 
 
+def test_the_wheel_alone_writes_the_report(installed: Path) -> None:
+    (package,) = installed.parent.glob("lib/python*/site-packages/checks")
+    templates = {Path(name).name for name in run("git", "ls-files", "checks/templates", cwd=ROOT).splitlines()}
+
+    assert len(templates) > 1
+    assert {path.name for path in (package / "templates").iterdir()} == templates
+
+
 def test_the_wheel_holds_every_migration_and_object(installed: Path) -> None:
     (bundled,) = installed.parent.glob("lib/python*/site-packages/checks/_bundled")
     tracked = run(

@@ -1,0 +1,63 @@
+"""quest-integrity history, metrics and report."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from checks import history as recorded
+from checks import metrics as samples
+from checks import render
+from checks import report as page
+from checks.commands import app, connected, writing
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    detailed: Annotated[
+        bool, typer.Option("--detailed", help="List what is new, fixed and old, not the runs.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many runs, the newest.")] = None,
+    keep: Annotated[str | None, typer.Option(metavar="AGE", help="First forget what is older, as '12 months'.")] = None,
+    form: Annotated[Literal["table", "json", "ndjson", "csv"], typer.Option("--format")] = "table",
+) -> None:
+    """Show the audits kept by `audit --record`, newest first, and what is new, fixed or old in the last one.
+
+    Example: quest-integrity history --detailed
+    """
+    with connected(context) as connection:
+        if keep is not None:
+            render.say(f"audits forgotten: {recorded.retain(connection, keep):,}")
+        recorded.write(connection, form, limit, detailed, sys.stdout)
+
+
+@app.command()
+def metrics(
+    context: typer.Context,
+    form: Annotated[
+        Literal["openmetrics", "text"], typer.Option("--format", help="text is what node_exporter's collector reads.")
+    ] = "openmetrics",
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")] = None,
+) -> None:
+    """Print metrics for Prometheus: violations, the last recorded audit, approvals, corrections.
+
+    Example: quest-integrity metrics --format text --output /var/lib/node_exporter/quest_integrity.prom
+    """
+    with connected(context) as connection, writing(output) as out:
+        out.write(samples.exposition(connection, form))
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the page there.")],
+) -> None:
+    """Write one page for people: health, violations, trends, corrections, approvals, and the law as diagrams.
+
+    Example: quest-integrity report --html report.html
+    """
+    with connected(context) as connection, writing(html) as out:
+        page.write(connection, out)
+    render.say(f"written: {html}; it needs no network, open it in a browser")

@@ -1,0 +1,51 @@
+"""Write the state of a database as one HTML page that needs no network."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+import jinja2
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from checks import violations
+
+MOST_LISTED = 10_000
+
+QUERIES = {
+    "rules": """
+        select summary.*, rule.meaning, to_regproc('integrity.repair_' || summary.rule) is not null as repairable
+        from integrity.violation_summary as summary
+        inner join integrity.rule as rule on summary.rule = rule.rule
+        order by summary.severity, summary.violations desc, rule.position
+    """,
+    "law": "select * from integrity.law_status order by position",
+    "guards": "select * from integrity.guard_status where damage order by position",
+    "trend": "select * from (select * from integrity.audit_trend order by run desc limit 90) as last order by run",
+    "approvals": "select * from integrity.daily_approval order by day",
+    "corrections": "select * from integrity.corrections order by last_seen desc limit 100",
+    "nodes": "select * from integrity.diagram_node order by diagram, position",
+    "edges": "select * from integrity.diagram_edge order by diagram, source, target",
+}
+LISTED = "select * from integrity.named_violation order by severity, rule, quest_id, key limit %s"
+
+
+def write(connection: psycopg.Connection[Any], out: TextIO) -> None:
+    """Write the page; violations past `MOST_LISTED` are counted, not listed, so that a browser can open it."""
+    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
+    pages = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    with violations.one_snapshot(connection), connection.cursor("listed", row_factory=dict_row) as listed:
+        with connection.cursor(row_factory=dict_row) as cursor:
+            data: dict[str, Any] = {name: cursor.execute(sql.SQL(query)).fetchall() for name, query in QUERIES.items()}
+        data |= {
+            "database": connection.info.dbname,
+            "at": datetime.now(UTC),
+            "version": version("quest-integrity"),
+            "most": MOST_LISTED,
+            "listed": listed.execute(LISTED, [MOST_LISTED]),
+        }
+        out.writelines(pages.get_template("report.html").generate(data))

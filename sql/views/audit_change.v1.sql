@@ -1,0 +1,26 @@
+create or replace view integrity.audit_change as
+select
+  case
+    when known.gone_run is not null then 'fixed'
+    when known.first_run = latest.run then 'new'
+    else 'old'
+  end as change,
+  known.rule,
+  counted.severity,
+  known.key,
+  known.quest_id,
+  known.user_id,
+  known.first_seen,
+  known.gone_at
+from (select max(run.id) as run from integrity.audit_run as run) as latest
+inner join integrity.audit_violation as known
+  on known.gone_run is null or latest.run = known.gone_run
+left join integrity.audit_count as counted
+  on
+    latest.run = counted.run
+    and known.rule = counted.rule;
+
+comment on view integrity.audit_change is
+'Every violation of the last recorded audit, new or old, and those of the audit before that are fixed. In the first audit all are new. Its columns are what `quest-integrity history --detailed` writes.';
+
+revoke all on integrity.audit_change from public;

@@ -1,0 +1,53 @@
+create or replace view integrity.diagram_edge as
+with logged as (
+  select
+    'applications_application' as diagram,
+    coalesce(event.before ->> 'application_status', 'no row') as source,
+    coalesce(event.after ->> 'application_status', 'no row') as target
+  from integrity.event as event
+  where event.kind in ('application_approved', 'application_ended')
+  union all
+  select
+    'quests_questparticipant' as diagram,
+    coalesce(event.before ->> 'participant_status', 'no row') as source,
+    coalesce(event.after ->> 'participant_status', 'no row') as target
+  from integrity.event as event
+  where event.kind in ('application_approved', 'participant_joined', 'participant_dropped')
+  union all
+  select
+    'quests_quest' as diagram,
+    event.before ->> 'quest_status' as source,
+    event.after ->> 'quest_status' as target
+  from integrity.event as event
+  where
+    event.kind in ('application_approved', 'participant_joined', 'participant_dropped')
+    and event.before ? 'quest_status'
+    and event.after ? 'quest_status'
+)
+
+select
+  'law' as diagram,
+  law.relation as source,
+  substring(law.definition, '\.([a-z_]+) \(') as target,
+  format('%s (%s)', law.name, status.state) as label
+from integrity.law as law
+inner join integrity.law_status as status
+  on law.name = status.name
+where law.kind = 'foreign key'
+union all
+select
+  logged.diagram,
+  logged.source,
+  logged.target,
+  format('%s×', count(*)) as label
+from logged
+where logged.source <> logged.target
+group by
+  logged.diagram,
+  logged.source,
+  logged.target;
+
+comment on view integrity.diagram_edge is
+'The edges of four diagrams, see integrity.diagram_node: the foreign keys of the law and how far they are enforced; and the changes of status that the event log saw, with their number.';
+
+revoke all on integrity.diagram_edge from public;

@@ -1,0 +1,33 @@
+create or replace view integrity.diagram_node as
+select
+  'law' as diagram,
+  task.relation as node,
+  format('%s: %s', task.marker, task.condition) as note,
+  -- From left to right as the law goes round.
+  array_position(
+    array['applications_application', 'quests_questparticipant', 'quests_quest'], task.relation
+  ) as position
+from integrity.backfill as task
+union all
+select
+  law.relation as diagram,
+  (quoted.parts)[1] as node,
+  '' as note,
+  quoted.position
+from integrity.law as law
+cross join
+  lateral regexp_matches(law.definition, '''([^'']+)''', 'g') with ordinality as quoted (parts, position)
+where law.name like '%\_status\_known'
+union all
+select distinct
+  law.relation as diagram,
+  'no row' as node,
+  '' as note,
+  0 as position
+from integrity.law as law
+where law.name like '%\_status\_known';
+
+comment on view integrity.diagram_node is
+'The nodes of four diagrams: "law", the tables with what sets their marker, and for each table of the law the statuses that it may have. Positions order the nodes of one diagram.';
+
+revoke all on integrity.diagram_node from public;
