@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test races histories crashes matrix test-matrix plpgsql-check docs lint bench bench-adoption clean
+.PHONY: help venv demo test races histories crashes matrix test-matrix plpgsql-check docs site lint bench bench-adoption clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,8 +42,11 @@ test-matrix: matrix
 plpgsql-check: $(READY) ## Read every function with plpgsql_check (apt install postgresql-15-plpgsql-check)
 	PG_BINDIR=$(or $(PG_BINDIR),/usr/lib/postgresql/15/bin) $(BIN)/pytest tests/proof/test_plpgsql_check.py
 
-docs: $(READY) ## Write docs/rules.md
-	$(BIN)/python docs/generate_rules.py
+docs: $(READY) ## Write docs/rules.md and docs/architecture.md from the catalog
+	$(BIN)/python docs/generate.py
+
+site: $(READY) ## Build the guide into build/site, strictly: a link that leads nowhere is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --conf-dir docs . build/site
 
 lint: $(READY) ## Check style and types of the Python, style and search_path of the SQL
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""The commands in README.md and docs/adopting.md do what these say.
+"""The commands in README.md, docs/adopting.md and docs/operations.md do what these say.
 
 Convention: a block that starts with ```` ```sh runnable ```` is run by bash, in the document's order; it must end with
 exit code 0, or with the one given as `exit=1`. When a block ```` ```text output ```` follows, the command must print
@@ -122,3 +122,20 @@ def test_adopting(watched: psycopg.Connection[Any], tmp_path: Path) -> None:
     (tmp_path / "manage.py").write_text(MANAGE.format(root=str(ROOT)))
 
     assert run("docs/adopting.md", {"DATABASE_URL": url_of(watched)}, tmp_path) > 5
+
+
+def test_operations(migrated: psycopg.Connection[Any], tmp_path: Path) -> None:
+    assert run("docs/operations.md", {"DATABASE_URL": url_of(migrated)}, tmp_path) == 3
+    assert {file.name for file in tmp_path.iterdir()} == {"quest_integrity.prom", "report.html"}
+
+
+def test_no_other_document_has_commands_to_run() -> None:
+    here = {"README.md", "docs/adopting.md", "docs/operations.md"}
+    elsewhere = {"docs/roles.md": "tests/roles/test_documents.py"}
+    found = {
+        str(page.relative_to(ROOT))
+        for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+        if BLOCK.search(page.read_text())
+    }
+    assert found == here | set(elsewhere)
+    assert all(page in (ROOT / module).read_text() for page, module in elsewhere.items())

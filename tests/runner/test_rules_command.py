@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from docs import generate_rules
 from tests.support import factory, plant
 from tests.support.cli import run
 from tests.support.database import url_of
@@ -121,17 +120,3 @@ class TestExplainKey:
             sync_001.execute("select integrity.repair_violation(%s, 'why')", [key])
         sync_001.rollback()
         assert one(sync_001, "select count(*) from integrity.repair_run") == 0
-
-
-class TestPage:
-    def test_is_up_to_date(self, migrated: _Connection) -> None:
-        assert generate_rules.PAGE.read_text(encoding="utf-8") == generate_rules.page(migrated), "run `make docs`"
-
-    def test_has_a_section_per_rule(self) -> None:
-        assert set(re.findall(r"^## (\w+)$", generate_rules.PAGE.read_text(), re.M)) == set(plant.RULES)
-
-    def test_names_files_that_are_there(self) -> None:
-        links = re.findall(r"\]\(([^#)]+)", generate_rules.PAGE.read_text())
-        assert len(links) >= len(plant.RULES)
-        for link in links:
-            assert (generate_rules.PAGE.parent / link).is_file(), link

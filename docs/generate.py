@@ -1,0 +1,86 @@
+"""Write the pages that say what a migrated database has in its catalog: `make docs`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from checks import migrate, rules, server
+from checks.target import Target
+
+FOLDER = Path(__file__).parent
+PAGES = {template.with_suffix(""): template for template in sorted(FOLDER.glob("*.md.j2"))}
+TRANSITIONS = FOLDER / "transitions.sql"
+
+QUERIES = {
+    "law": """
+        select name, relation, kind,
+          coalesce(nullif(definition, ''), format('unique (%s)', columns)) as definition
+        from integrity.law
+        order by position
+    """,
+    "guards": "select * from integrity.guard order by position",
+    "nodes": "select * from integrity.diagram_node order by diagram, position",
+    "edges": "select * from integrity.diagram_edge order by diagram, source, target",
+    "triggers": """
+        select
+          split_part(identity, ' on ', 1) as name,
+          facts ->> 'table' as relation,
+          facts ->> 'fires' as fires,
+          obj_description(object_id, 'pg_trigger') as comment
+        from integrity.guard_found
+        where kind = 'trigger' and not facts ? 'of the parent'
+          and not starts_with(facts ->> 'table', 'integrity.event_')
+        order by 2, 1
+    """,
+    "stand_ins": """
+        select name as stands_in_for, stand_in as name, relation
+        from integrity.law
+        where stand_in is not null
+        order by position
+    """,
+}
+
+
+def pages(connection: psycopg.Connection[Any]) -> dict[Path, str]:
+    """Return what each page has to say about a migrated database that has no rows.
+
+    Plays `transitions.sql` first, so that the event log has every change of status there is; nothing is committed.
+
+    Args:
+        connection: to the database; its transaction is rolled back.
+
+    Returns:
+        The text of each page by its path.
+    """
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=jinja2.select_autoescape(),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    with connection.transaction(force_rollback=True), connection.cursor(row_factory=dict_row) as cursor:
+        connection.execute(TRANSITIONS.read_bytes())
+        data: dict[str, Any] = {name: cursor.execute(sql.SQL(query)).fetchall() for name, query in QUERIES.items()}
+        data["rules"] = rules.read(connection)
+    return {page: found.get_template(template.name).render(data) for page, template in PAGES.items()}
+
+
+def main() -> None:
+    """Write the pages from a throw-away database."""
+    with server.throwaway() as running:
+        target = Target(running.url, "throw-away")
+        migrate.upgrade(target)
+        with target.connect() as connection:
+            for page, text in pages(connection).items():
+                page.write_text(text, encoding="utf-8")
+                print(page, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
