@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -51,8 +52,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     # Boxes only where somebody looks at them.
     rich_markup_mode="rich" if sys.stderr.isatty() else None,
-    help="Keeps PeerQuest's approvals and participants together, in PostgreSQL itself.",
+    help="Keeps PeerQuest's approvals and participants together, in PostgreSQL.\n\nExample: quest-integrity demo",
 )
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"quest-integrity {version('quest-integrity')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -65,6 +72,9 @@ def options(
             help="Database to work on; else DATABASE_URL, else PGHOST/PGSERVICE/PGDATABASE, else an embedded server.",
         ),
     ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Remember which database was named; commands that need none must not touch it."""
     context.obj = database_url

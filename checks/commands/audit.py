@@ -46,7 +46,7 @@ def audit(
     ] = "error",
     record: Annotated[bool, typer.Option("--record", help="Keep the outcome for `quest-integrity history`.")] = False,
 ) -> None:
-    """Look for violations of the rules, and repair them with --fix-issues.
+    """Look for violations, and repair them with --fix-issues.
 
     Exit code 0: clean; 1: violations left, see --fail-on; 2: could not run; 3: `quest-integrity guards` finds damage.
 
@@ -155,7 +155,9 @@ def _advise(report: violations.Report, repaired: repair.Result | None, dry_run: 
 
 @app.command()
 def validate(context: typer.Context) -> None:
-    """Enforce the law on old rows too: build keys that had to wait, validate constraints. Run it again at will.
+    """Enforce the law on old rows too; run it again at will.
+
+    Builds keys that had to wait, and validates constraints.
 
     Exit code 0: everything is enforced; 1: something still cannot be; 2: could not run.
 

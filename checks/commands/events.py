@@ -20,7 +20,7 @@ def events(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
     form: Annotated[Literal["table", "json", "ndjson", "csv"], typer.Option("--format")] = "table",
 ) -> None:
-    """List what the triggers, repairs and the retention did, newest first.
+    """List what triggers, repairs and retention did, newest first.
 
     Example: quest-integrity events --quest 5 --since yesterday
     """

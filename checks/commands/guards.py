@@ -23,7 +23,7 @@ def guards(
         Literal["table", "json", "ndjson", "csv"], typer.Option("--format", help="What to print of those not ok.")
     ] = "table",
 ) -> None:
-    """Say whether every part of the layer is still there, as it was, and switched on.
+    """Say whether the layer is whole, as it was, and switched on.
 
     Exit code 0: it is; 3: something is damaged; 2: could not run.
 

@@ -23,7 +23,9 @@ def upgrade(
     revision: Annotated[str, typer.Argument(help="Where to stop.")] = "head",
     x: XOption = None,
 ) -> None:
-    """Attach the integrity layer, or bring it up to date, as `alembic upgrade` does.
+    """Attach the integrity layer, or bring it up to date.
+
+    Does what `alembic upgrade` does.
 
     Example: quest-integrity upgrade -x lock-timeout=1s
     """
@@ -36,7 +38,9 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="Where to stop; base removes everything of ours.")],
     x: XOption = None,
 ) -> None:
-    """Take the integrity layer away again, as `alembic downgrade` does. The app's rows stay.
+    """Take the integrity layer away again.
+
+    Does what `alembic downgrade` does. The app's rows stay.
 
     Example: quest-integrity downgrade base
     """

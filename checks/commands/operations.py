@@ -23,7 +23,9 @@ def history(
     keep: Annotated[str | None, typer.Option(metavar="AGE", help="First forget what is older, as '12 months'.")] = None,
     form: Annotated[Literal["table", "json", "ndjson", "csv"], typer.Option("--format")] = "table",
 ) -> None:
-    """Show the audits kept by `audit --record`, newest first, and what is new, fixed or old in the last one.
+    """Show the audits kept by `audit --record`, newest first.
+
+    And what is new, fixed or old in the last one.
 
     Example: quest-integrity history --detailed
     """
@@ -41,7 +43,9 @@ def metrics(
     ] = "openmetrics",
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")] = None,
 ) -> None:
-    """Print metrics for Prometheus: violations, the last recorded audit, approvals, corrections.
+    """Print metrics for Prometheus.
+
+    Violations, guard damage, the last recorded audit, approvals, corrections.
 
     Example: quest-integrity metrics --format text --output /var/lib/node_exporter/quest_integrity.prom
     """
@@ -54,7 +58,9 @@ def report(
     context: typer.Context,
     html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the page there.")],
 ) -> None:
-    """Write one page for people: health, violations, trends, corrections, approvals, and the law as diagrams.
+    """Write one page for people.
+
+    Health, violations, guards, trends, corrections, approvals, and the law as diagrams.
 
     Example: quest-integrity report --html report.html
     """

@@ -11,7 +11,7 @@ from checks.progress import Progress
 
 @app.command()
 def repairs(context: typer.Context) -> None:
-    """List the repairs and undos of this database, oldest first.
+    """List the repairs and undos of a database, oldest first.
 
     Example: quest-integrity repairs
     """
@@ -26,7 +26,9 @@ def undo(
     reason: Annotated[str | None, typer.Option(help="Why; kept with the undo.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Quests per transaction.")] = 500,
 ) -> None:
-    """Take a repair back: restore the rows that nobody has changed since, as far as the law allows.
+    """Take a repair back.
+
+    Restores the rows that nobody has changed since, as far as the law allows.
 
     Exit code 0: all restored; 1: some rows were changed since, or the law refused; 2: could not run.
 

@@ -12,7 +12,7 @@ from checks.commands import app, connected, severities
 
 @app.command()
 def rules(context: typer.Context) -> None:
-    """List the rules: severity, category, repair, and how often each is violated.
+    """List the rules, and how often each is violated.
 
     Example: quest-integrity rules
     """
@@ -26,7 +26,9 @@ def explain(
     context: typer.Context,
     subject: Annotated[str, typer.Argument(metavar="RULE|KEY", help="A rule, or the key of one violation.")],
 ) -> None:
-    """Say what a rule means, or for one violation: its rows, their history, and the psql statements that repair it.
+    """Say what a rule means, or all about one violation.
+
+    Of a violation: its rows, their history, and the psql statements that repair it.
 
     Example: quest-integrity explain approved_without_participant
     """

@@ -6,13 +6,15 @@ from checks import render, server
 from checks.commands import app
 from checks.errors import UserError
 
-server_app = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL that is used when no database is named.")
+server_app = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL, used when no database is named.")
 app.add_typer(server_app, name="server")
 
 
 @app.command()
 def demo() -> None:
-    """Replay the incident on a throw-away PostgreSQL: detect it, repair it, and fail to bring it back.
+    """Replay the incident on a throw-away PostgreSQL.
+
+    Detects it, repairs it, and fails to bring it back.
 
     Example: quest-integrity demo
     """

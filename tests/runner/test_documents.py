@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from checks.cli import app
 from docs import generate
@@ -62,6 +64,7 @@ def test_the_index_has_every_page() -> None:
     assert {page.name for page in ROOT.glob("docs/*.md")} - {"index.md"} <= linked
 
 
+runner = CliRunner()
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -76,6 +79,16 @@ def leaves(commands: dict, before: str = "") -> Iterator[tuple[str, str]]:  # ty
 @pytest.mark.parametrize(("name", "said"), list(leaves(COMMANDS)), ids=lambda value: value if len(value) < 30 else "")
 def test_every_command_shows_an_example(name: str, said: str) -> None:
     assert re.search(rf"^Example: .*quest-integrity {name}\b", said, re.M), said
+
+
+def test_no_summary_in_the_list_of_commands_is_cut_off() -> None:
+    listed = runner.invoke(app, ["--help"], terminal_width=80).output
+    assert "audit" in listed
+    assert "..." not in listed
+
+
+def test_version() -> None:
+    assert runner.invoke(app, ["--version"]).output == f"quest-integrity {version('quest-integrity')}\n"
 
 
 def test_the_readme_lists_every_command() -> None:
