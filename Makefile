@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Made anew when the dependencies change.
+# Made anew when the dependencies change: what the commands need, and what everything else needs.
+SMALL := $(VENV)/.small
 READY := $(VENV)/.ready
 # The one procedure that commits, which PostgreSQL allows only without a SET clause: it sets its search_path itself.
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
@@ -12,14 +13,18 @@ COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precisi
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-$(READY): pyproject.toml
+$(SMALL): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(READY): $(SMALL)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
 venv: $(READY) ## Set up .venv with everything the other targets need
 
-demo: $(READY) ## Replay the incident on an embedded PostgreSQL, repair it, try to cause it again
+demo: $(SMALL) ## Replay the incident on an embedded PostgreSQL, repair it, try to cause it again
 	$(BIN)/quest-integrity demo
 
 test: $(READY) ## Run the whole suite on an embedded PostgreSQL (PG_BINDIR=… for another one)

@@ -82,8 +82,8 @@ def test_every_command_shows_an_example(name: str, said: str) -> None:
 
 
 def test_no_summary_in_the_list_of_commands_is_cut_off() -> None:
-    listed = runner.invoke(app, ["--help"], terminal_width=80).output
-    assert "audit" in listed
+    listed = runner.invoke(app, ["--help"], terminal_width=80).output.partition("Commands:")[2]
+    assert len(listed.splitlines()) > len(COMMANDS)
     assert "..." not in listed
 
 
