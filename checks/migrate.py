@@ -99,7 +99,7 @@ def _migrate(command: Callable[[Config, str], None], target: Target, revision: s
     try:
         command(config(target, x), revision)
     except alembic.util.CommandError as error:
-        raise UserError(f"cannot migrate to {revision}: {error}") from error
+        raise UserError(f"cannot migrate to {revision}: {error}; `alembic history` lists the revisions") from error
 
 
 def require_known(current: str) -> None:

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from checks import migrate
+from checks import migrate, render
 from checks.commands import app, target_of
+from checks.target import Target
 
 XOption = Annotated[
     list[str] | None,
@@ -29,7 +30,9 @@ def upgrade(
 
     Example: quest-integrity upgrade -x lock-timeout=1s
     """
-    migrate.upgrade(target_of(context), revision, x or ())
+    target = target_of(context)
+    migrate.upgrade(target, revision, x or ())
+    _say_where(target)
 
 
 @app.command()
@@ -44,4 +47,12 @@ def downgrade(
 
     Example: quest-integrity downgrade base
     """
-    migrate.downgrade(target_of(context), revision, x or ())
+    target = target_of(context)
+    migrate.downgrade(target, revision, x or ())
+    _say_where(target)
+
+
+def _say_where(target: Target) -> None:
+    with target.connect() as connection:
+        revision = migrate.current_revision(connection)
+    render.say(f"now at revision {revision}" if revision else "nothing of the integrity layer is left")

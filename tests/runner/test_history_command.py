@@ -156,7 +156,7 @@ class TestShown:
         assert [row["run"] for row in listed(made, "--limit", 2)] == [3, 2]
 
     def test_nothing_yet(self, migrated: Connection) -> None:
-        assert "last audit: 0 new, 0 fixed, 0 old" in run(migrated, "history").out
+        assert run(migrated, "history").out.endswith("no audit was recorded: run `quest-integrity audit --record`\n")
         assert listed(migrated, "--detailed") == []
 
 
