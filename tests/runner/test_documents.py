@@ -94,3 +94,34 @@ def test_version() -> None:
 def test_the_readme_lists_every_command() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in COMMANDS if f"| `{name}` " not in text] == []
+
+
+ASSURANCE = (ROOT / "docs" / "assurance.md").read_text()
+
+
+def test_every_test_that_assurance_names_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+(?:\.py|/))?(?:::(\w+))?`", ASSURANCE)
+    place, missing, seen = "", [], 0
+    for path, test in named:
+        place = path or place
+        if path and not (ROOT / path).exists():
+            missing.append(path)
+        if test:
+            seen += 1
+            if not re.search(rf"^ *def {test}\(", (ROOT / place).read_text(), re.M):
+                missing.append(f"{place}::{test}")
+    assert missing == []
+    assert seen > 20
+
+
+def test_assurance_counts_the_bad_inputs() -> None:
+    collected = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/law/test_bad_input.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = re.search(r"`tests/law/test_bad_input.py`: (\d+) inputs", ASSURANCE)
+    assert said is not None
+    assert int(said[1]) == collected.stdout.count("::")
