@@ -57,7 +57,7 @@ lint: $(READY) ## Check style and types of the Python, style and search_path of 
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint sql
+	$(BIN)/sqlfluff lint sql checks/demo docs
 	cat .ci/pgspot.sql sql/*/*.sql | $(BIN)/pgspot --proc-without-search-path '$(COMMITS)'
 
 bench: $(READY) ## Measure what the layer costs and saves, on embedded servers (ARGS='--tiny' for a quick look)

@@ -1,0 +1,152 @@
+"""The incident replayed on a throw-away server: lost, detected, repaired, and then tried again in six ways."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from rich.console import Console, Group
+from rich.text import Text
+
+from checks import law, migrate, render, repair, server, violations
+from checks.ddl import LockPolicy
+from checks.target import Target
+
+FOLDER = Path(__file__).parent
+STUDENT3 = "20000000-0000-4000-8000-000000000003"
+
+Connection = psycopg.Connection[Any]
+
+
+def run() -> None:
+    """Run the whole demonstration on a server of its own, which is gone afterwards."""
+    out = render.console()
+    with server.throwaway() as running:
+        _incident(out, _database(running, "sync_001"), "SYNC-001")
+        audited = _database(running, "audit_001")
+        _incident(out, audited, "AUDIT-001")
+        _attacks(out, audited)
+
+
+def _database(running: server.Server, name: str) -> Target:
+    with psycopg.connect(running.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    return Target(running.url.replace("/postgres?", f"/{name}?"), f"demo database {name}")
+
+
+def _heading(out: Console, text: str) -> None:
+    out.print()
+    out.print(Text(text, "bold underline"))
+
+
+def _query(name: str) -> bytes:
+    return (FOLDER / f"{name}.sql").read_bytes()
+
+
+def _incident(out: Console, target: Target, name: str) -> None:
+    _heading(out, f"{name}: the database of the incident log, before any of this existed")
+    migrate.upgrade(target, "0001_app_tables")
+    with target.connect(autocommit=True) as connection:
+        with connection.transaction():
+            connection.execute(_query(name.lower().replace("-", "_")))
+        before = _state(connection, "before", out)
+        out.print(before)
+
+        _heading(out, f"{name}: attach the integrity layer (alembic upgrade head), then look")
+        migrate.upgrade(target)
+        with violations.one_snapshot(connection):
+            report = violations.report(connection)
+            render.show_report(report, out)
+            _show_people(connection, out)
+            render.show_violations(violations.read(connection), out)
+
+        _heading(out, f"{name}: preview the repair (audit --fix-issues --dry-run)")
+        options = repair.Options(violations.Scope(), reason=name)
+        _result, changes = repair.preview(connection, options, lambda *_: None)
+        render.show_changes(changes, out)
+
+        _heading(out, f"{name}: repair, validate, look again")
+        render.show_outcomes(repair.apply(connection, options, lambda *_: None).outcomes, out)
+        unenforced = law.advance(connection, LockPolicy())
+        render.show_report(violations.report(connection), out)
+        out.print(f"constraints not enforced on every row: {len(unenforced)}", highlight=False)
+        _heading(out, f"{name}: before and after")
+        render.side_by_side(out, before, _state(connection, "after", out))
+
+
+def _show_people(connection: Connection, out: Console) -> None:
+    listing = render.table("user", "violations", on=out)
+    for row in connection.execute(_query("people")):
+        listing.add_row(*row)
+    out.print(listing)
+
+
+def _state(connection: Connection, title: str, out: Console) -> Group:
+    """Return the tables as the incident log writes them down: applications, participants, quests."""
+    applications = render.table("quest", "applicant", "application", "participant", title=title, on=out)
+    for row in connection.execute(_query("applications")):
+        applications.add_row(*row[:3], Text(row[3], "bold red" if row[3] == "MISSING" else ""))
+    quests = render.table("quest", "status", "assigned to", "participants", on=out)
+    for row in connection.execute(_query("quests")):
+        quests.add_row(*row)
+    return Group(applications, quests)
+
+
+RAW_UPDATE: LiteralString = "update applications_application set status = 'approved' where quest_id = 31"
+BULK: LiteralString = "update applications_application set status = 'approved' where quest_id in (32, 33, 34)"
+PARTICIPANT_DELETE: LiteralString = "delete from quests_questparticipant where quest_id = 32"
+STALE_QUEST: LiteralString = "update quests_quest set status = 'open', assigned_to_id = null where id = 33"
+COPIED: LiteralString = "copy applications_application (status, applied_at, applicant_id, quest_id) from stdin"
+TRIGGERS_OFF: LiteralString = """
+alter table applications_application disable trigger user;
+alter table quests_quest disable trigger user;
+update applications_application set status = 'approved', integrity_approved = true where quest_id = 35
+"""
+
+
+def _attacks(out: Console, target: Target) -> None:
+    _heading(out, "Now try to commit the broken state again, in six ways")
+    listing = render.table("attempt", "outcome", "what happened", on=out)
+    with target.connect() as connection:
+        connection.execute(_query("attacked"))
+        connection.commit()
+
+        def copy() -> None:
+            with connection.cursor().copy(COPIED) as rows:
+                rows.write_row(("approved", "2026-01-01T00:00:00Z", STUDENT3, 36))
+
+        def statement(text: LiteralString) -> Callable[[], None]:
+            return lambda: void(connection.execute(text))
+
+        attempts: tuple[tuple[str, tuple[int, ...], Callable[[], None]], ...] = (
+            ("raw UPDATE: approve", (31,), statement(RAW_UPDATE)),
+            ("bulk UPDATE: approve three", (32, 33, 34), statement(BULK)),
+            ("DELETE the participant", (32,), statement(PARTICIPANT_DELETE)),
+            ("stale quest write: open, nobody", (33,), statement(STALE_QUEST)),
+            ("user triggers disabled, then approve", (35,), statement(TRIGGERS_OFF)),
+            ("COPY an approved application in", (36,), copy),
+        )
+        for name, quests, attempt in attempts:
+            outcome, detail = _attempt(connection, list(quests), attempt)
+            listing.add_row(name, Text(outcome, "green"), detail)
+        out.print(listing)
+        report = violations.report(connection)
+    out.print(f"violations of severity error after all six: {report.violations('error')}", highlight=False)
+
+
+def void(_value: object) -> None:
+    """Drop a value: an attempt returns nothing."""
+
+
+def _attempt(connection: Connection, quests: list[int], attempt: Callable[[], None]) -> tuple[str, str]:
+    """Commit an attempt; return how it ended and what the quests look like now."""
+    try:
+        attempt()
+        connection.commit()
+    except psycopg.errors.IntegrityError as error:
+        connection.rollback()
+        return "refused at commit", f"SQLSTATE {error.sqlstate}, constraint {error.diag.constraint_name}"
+    rows = connection.execute(_query("attempted"), [quests]).fetchall()
+    connection.commit()
+    return "healed in the same transaction", "; ".join(said for (said,) in rows)

@@ -1,0 +1,22 @@
+-- What a list of quests looks like after an attempt, one sentence for each.
+select
+  format(
+    'quest %s: %s, assigned to %s, application %s, participant %s',
+    quest.id,
+    quest.status,
+    coalesce(person.username, 'nobody'),
+    string_agg(distinct application.status, ' and '),
+    coalesce(string_agg(distinct participant.status, ','), 'none')
+  ) as said
+from quests_quest as quest
+left join users_user as person
+  on quest.assigned_to_id = person.id
+left join applications_application as application
+  on quest.id = application.quest_id
+left join quests_questparticipant as participant
+  on quest.id = participant.quest_id
+where quest.id = any(%s)
+group by
+  quest.id,
+  person.username
+order by quest.id;
