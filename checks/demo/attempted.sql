@@ -1,12 +1,10 @@
 -- What a list of quests looks like after an attempt, one sentence for each.
 select
-  format(
-    'quest %s: %s, assigned to %s, application %s, participant %s',
-    quest.id,
-    quest.status,
-    coalesce(person.username, 'nobody'),
-    string_agg(distinct application.status, ' and '),
-    coalesce(string_agg(distinct participant.status, ','), 'none')
+  concat(
+    'quest ', quest.id, ': ', quest.status,
+    ', assigned to ', coalesce(person.username, 'nobody'),
+    ', application ', string_agg(distinct application.status, ' and '),
+    ', participant ', coalesce(string_agg(distinct participant.status, ','), 'none')
   ) as said
 from quests_quest as quest
 left join users_user as person
