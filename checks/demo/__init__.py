@@ -128,7 +128,7 @@ def _attacks(out: Console, target: Target) -> None:
             ("COPY an approved application in", (36,), copy),
         )
         for name, quests, attempt in attempts:
-            outcome, detail = _attempt(connection, list(quests), attempt)
+            outcome, detail = _attempt(connection, quests, attempt)
             listing.add_row(name, Text(outcome, "green"), detail)
         out.print(listing)
         report = violations.report(connection)
@@ -139,7 +139,7 @@ def void(_value: object) -> None:
     """Drop a value: an attempt returns nothing."""
 
 
-def _attempt(connection: Connection, quests: list[int], attempt: Callable[[], None]) -> tuple[str, str]:
+def _attempt(connection: Connection, quests: tuple[int, ...], attempt: Callable[[], None]) -> tuple[str, str]:
     """Commit an attempt; return how it ended and what the quests look like now."""
     try:
         attempt()
@@ -147,6 +147,6 @@ def _attempt(connection: Connection, quests: list[int], attempt: Callable[[], No
     except psycopg.errors.IntegrityError as error:
         connection.rollback()
         return "refused at commit", f"SQLSTATE {error.sqlstate}, constraint {error.diag.constraint_name}"
-    rows = connection.execute(_query("attempted"), [quests]).fetchall()
+    said = dict(connection.execute(_query("attempted")).fetchall())
     connection.commit()
-    return "healed in the same transaction", "; ".join(said for (said,) in rows)
+    return "healed in the same transaction", "; ".join(said[quest] for quest in quests)

@@ -1,5 +1,6 @@
--- What a list of quests looks like after an attempt, one sentence for each.
+-- What the attacked quests look like, one sentence for each.
 select
+  quest.id,
   concat(
     'quest ', quest.id, ': ', quest.status,
     ', assigned to ', coalesce(person.username, 'nobody'),
@@ -13,7 +14,7 @@ left join applications_application as application
   on quest.id = application.quest_id
 left join quests_questparticipant as participant
   on quest.id = participant.quest_id
-where quest.id = any(%s)
+where quest.id between 31 and 36
 group by
   quest.id,
   person.username

@@ -3,25 +3,23 @@
 insert into users_user (
   id, password, is_superuser, username, first_name, last_name, is_staff, is_active, date_joined, email
 )
-select
-  person.id::uuid,
+values
+(
+  '11111111-1111-4111-8111-111111111111',
   '!',
   false,
-  person.username,
+  'questmaster',
   '',
   '',
   false,
   true,
   now(),
-  person.username || '@example.org'
-from (
-  values
-  ('11111111-1111-4111-8111-111111111111', 'questmaster'),
-  ('20000000-0000-4000-8000-000000000000', 'helper'),
-  ('20000000-0000-4000-8000-000000000001', 'student1'),
-  ('20000000-0000-4000-8000-000000000002', 'student2'),
-  ('20000000-0000-4000-8000-000000000003', 'student3')
-) as person (id, username);
+  'questmaster@example.org'
+),
+('20000000-0000-4000-8000-000000000000', '!', false, 'helper', '', '', false, true, now(), 'helper@example.org'),
+('20000000-0000-4000-8000-000000000001', '!', false, 'student1', '', '', false, true, now(), 'student1@example.org'),
+('20000000-0000-4000-8000-000000000002', '!', false, 'student2', '', '', false, true, now(), 'student2@example.org'),
+('20000000-0000-4000-8000-000000000003', '!', false, 'student3', '', '', false, true, now(), 'student3@example.org');
 
 insert into quests_questcategory (id, name, created_at)
 values (1, 'Demo', now());
@@ -31,25 +29,27 @@ insert into quests_quest (
   id, title, description, difficulty, status, xp_reward, gold_reward, commission_fee, created_at, updated_at,
   requirements, resources, slug, is_deleted, assigned_to_id, category_id, creator_id
 )
-select
-  quest.id,
-  'Quest ' || quest.id,
-  '',
-  'easy',
-  'in-progress',
-  10,
-  0,
-  0,
-  now(),
-  now(),
-  '',
-  '',
-  'quest-' || quest.id,
-  false,
-  case when quest.id <= 23 then '20000000-0000-4000-8000-000000000000'::uuid end,
-  1,
-  '11111111-1111-4111-8111-111111111111'
-from generate_series(21, 25) as quest (id);
+values
+(
+  21, 'Quest 21', '', 'easy', 'in-progress', 10, 0, 0, now(), now(), '', '', 'quest-21', false,
+  '20000000-0000-4000-8000-000000000000', 1, '11111111-1111-4111-8111-111111111111'
+),
+(
+  22, 'Quest 22', '', 'easy', 'in-progress', 10, 0, 0, now(), now(), '', '', 'quest-22', false,
+  '20000000-0000-4000-8000-000000000000', 1, '11111111-1111-4111-8111-111111111111'
+),
+(
+  23, 'Quest 23', '', 'easy', 'in-progress', 10, 0, 0, now(), now(), '', '', 'quest-23', false,
+  '20000000-0000-4000-8000-000000000000', 1, '11111111-1111-4111-8111-111111111111'
+),
+(
+  24, 'Quest 24', '', 'easy', 'in-progress', 10, 0, 0, now(), now(), '', '', 'quest-24', false,
+  null, 1, '11111111-1111-4111-8111-111111111111'
+),
+(
+  25, 'Quest 25', '', 'easy', 'in-progress', 10, 0, 0, now(), now(), '', '', 'quest-25', false,
+  null, 1, '11111111-1111-4111-8111-111111111111'
+);
 
 insert into applications_application (status, applied_at, reviewed_at, quest_id, applicant_id)
 values

@@ -8,5 +8,5 @@ select cron.schedule_in_database(
   'integrity: forget old audits', '37 3 1 * *', $$select integrity.retain_audits('12 months')$$, 'peerquest'
 );
 select cron.schedule_in_database(
-  'integrity: forget old events, prepare months', '47 3 1 * *', $$select integrity.retain_events('24 months')$$, 'peerquest'
+  'integrity: forget old events', '47 3 1 * *', $$select integrity.retain_events('24 months')$$, 'peerquest'
 );
