@@ -307,9 +307,6 @@ begin
   end loop;
 
   perform integrity.seal_guards();
-
-  -- Else PostgreSQL plans for as many entries as would fit into the table's pages, and compiles what runs once.
-  analyze integrity.guard;
 end
 $$;
 
