@@ -154,6 +154,16 @@ def _leave_no_trace_at_base(connection: Connection) -> None:
     connection.commit()
 
 
+def _tell_the_planner(connection: Connection) -> None:
+    """Analyze the manifest, or the planner takes it for so many entries that it compiles the guards' view.
+
+    Not in a migration: autovacuum, which may be at it too, would wait for the migration's grants and it for autovacuum.
+    """
+    if connection.scalar(text("select to_regclass('integrity.guard') is not null")):
+        connection.execute(text("analyze integrity.guard"))
+    connection.commit()
+
+
 def run_online(target: targets.Target) -> None:
     """Run the migrations on the target database."""
     options = _x_options()
@@ -183,6 +193,7 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
             refuse_to_drop_tables(connection)
             connection.rollback()
         context.run_migrations()
+        _tell_the_planner(connection)
     finally:
         if not connection.closed and not connection.invalidated:
             _leave_no_trace_at_base(connection)
