@@ -80,9 +80,9 @@ def _foreign_key(
     }
 
 
-# PostgreSQL reads the text of every CHECK of a table anew for each statement, in a time that grows with the nodes of the
-# expression, so these are as short as they get: one comparison and one constant where that is enough. The cast makes it
-# print a list the same way after a dump and restore.
+# PostgreSQL reads the text of every CHECK of a table anew for each statement, in a time that grows with the nodes of
+# the expression, so these are as short as they get: one comparison and one constant where that is enough. The cast
+# makes it print a list the same way after a dump and restore.
 LAW = (
     _check(
         "applications_application",

@@ -1,5 +1,5 @@
--- PostgreSQL reads the conditions anew for every statement, in a time that grows with their length: the functions ask the
--- rest.
+-- PostgreSQL reads the conditions anew for every statement, in a time that grows with their length: the functions ask
+-- the rest.
 create or replace trigger integrity_approved_on_insert
 after insert on public.applications_application
 for each row

@@ -1,7 +1,7 @@
 create or replace trigger integrity_lock_quest
 before insert on public.quests_questparticipant
 for each row
--- Comes before integrity_mark, in alphabetical order: an approval marks what it inserts and has locked the quest already.
+-- Comes before integrity_mark, in alphabetical order. An approval marks what it inserts, and has locked the quest.
 when (new.integrity_active is null)
 execute function integrity.lock_quest();
 

@@ -1,4 +1,4 @@
-"""Writes that are about something else cost next to nothing: no function of the layer is called that does more than look."""
+"""Writes that are about something else cost little: no function of the layer is called that does more than look."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
