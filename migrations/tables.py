@@ -259,8 +259,8 @@ event = Table(
     Column("actor", Text, nullable=False),
     Column("application_name", Text, nullable=False),
     CheckConstraint(
-        "kind in ('application_approved', 'application_ended', 'participant_joined', 'participant_dropped',"
-        " 'quest_write_corrected', 'repaired', 'undone', 'events_dropped')",
+        "kind = any ('{application_approved,application_ended,participant_joined,participant_dropped,"
+        "quest_write_corrected,repaired,undone,events_dropped}')",
         name="event_kind_known",
     ),
     Index("event_quest_id_at_idx", "quest_id", "at"),

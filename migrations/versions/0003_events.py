@@ -61,7 +61,8 @@ def upgrade() -> None:
         sa.Column("after", postgresql.JSONB),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("application_name", sa.Text, nullable=False),
-        sa.CheckConstraint("kind in ({})".format(", ".join(f"'{kind}'" for kind in KINDS)), name="event_kind_known"),
+        # One constant, not a list of them: PostgreSQL reads the expression anew for every insert.
+        sa.CheckConstraint("kind = any ('{{{}}}')".format(",".join(KINDS)), name="event_kind_known"),
         schema="integrity",
         postgresql_partition_by="RANGE (at)",
         comment=MEANING,

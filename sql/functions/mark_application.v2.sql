@@ -4,12 +4,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  new.integrity_approved := nullif(new.status = 'approved', false);
-
-  if new.integrity_approved and new.reviewed_at is null then
+  if new.status = 'approved' and new.integrity_approved is not true and new.reviewed_at is null then
     new.reviewed_at := now();
   end if;
 
+  new.integrity_approved := nullif(new.status = 'approved', false);
   return new;
 end
 $$;

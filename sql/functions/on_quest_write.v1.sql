@@ -8,6 +8,16 @@ declare
   written_status constant text := new.status;
   written_assignee constant uuid := new.assigned_to_id;
 begin
+  if tg_op = 'UPDATE' and tg_nargs = 0 then
+    -- Neither a save that changes nothing of this nor what the mechanism derived itself.
+    if (
+      (new.status <> old.status or new.assigned_to_id is distinct from old.assigned_to_id)
+      and current_setting('integrity.derived_quest', true) is distinct from new.id::text
+    ) is not true then
+      return new;
+    end if;
+  end if;
+
   new.assigned_to_id := integrity.derived_assignee(new.id, written_assignee);
   new.status := integrity.derived_status(written_status, new.assigned_to_id);
   new.integrity_assigned := nullif(new.assigned_to_id is not null, false);

@@ -1,3 +1,5 @@
+-- PostgreSQL reads the conditions anew for every statement, in a time that grows with their length: the functions ask
+-- the rest.
 create or replace trigger integrity_approved_on_insert
 after insert on public.applications_application
 for each row
@@ -7,27 +9,13 @@ execute function integrity.on_application_approved();
 create or replace trigger integrity_approved_on_update
 after update of status, quest_id, applicant_id, integrity_approved on public.applications_application
 for each row
-when (
-  new.integrity_approved
-  and (
-    old.integrity_approved is null
-    or new.quest_id <> old.quest_id
-    or new.applicant_id <> old.applicant_id
-  )
-)
+when (new.integrity_approved)
 execute function integrity.on_application_approved();
 
 create or replace trigger integrity_ended_on_update
 after update of status, quest_id, applicant_id, integrity_approved on public.applications_application
 for each row
-when (
-  old.integrity_approved
-  and (
-    new.integrity_approved is null
-    or new.quest_id <> old.quest_id
-    or new.applicant_id <> old.applicant_id
-  )
-)
+when (old.integrity_approved)
 execute function integrity.on_application_ended();
 
 create or replace trigger integrity_ended_on_delete

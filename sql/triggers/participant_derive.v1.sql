@@ -1,16 +1,14 @@
 create or replace trigger integrity_lock_quest
 before insert on public.quests_questparticipant
 for each row
-when (current_setting('integrity.derived_quest', true) is distinct from new.quest_id::text)
+-- Comes before integrity_mark, in alphabetical order. An approval marks what it inserts, and has locked the quest.
+when (new.integrity_active is null)
 execute function integrity.lock_quest();
 
 create or replace trigger integrity_joined_on_insert
 after insert on public.quests_questparticipant
 for each row
-when (
-  new.integrity_active
-  and current_setting('integrity.derived_quest', true) is distinct from new.quest_id::text
-)
+when (new.integrity_active)
 execute function integrity.on_participant_joined();
 
 create or replace trigger integrity_joined_on_update
@@ -23,7 +21,6 @@ when (
     or new.quest_id <> old.quest_id
     or new.user_id <> old.user_id
   )
-  and current_setting('integrity.derived_quest', true) is distinct from new.quest_id::text
 )
 execute function integrity.on_participant_joined();
 

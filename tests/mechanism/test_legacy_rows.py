@@ -267,6 +267,40 @@ def test_broken_quest_that_the_check_cannot_see_is_healed_when_its_participants_
 # Unknown statuses, beside known ones: the layer does not attach to tables whose statuses mean something else.
 
 
+def test_approval_assigns_an_open_quest_to_whoever_was_there_first(app_only: _Connection) -> None:
+    """An approval takes an open quest for its applicant, then looks who is on it already."""
+    quest_id, first, second = factory.quest(app_only), factory.user(app_only), factory.user(app_only)
+    factory.participant(app_only, quest_id, first)
+    application_id = factory.application(app_only, quest_id, second)
+    attach(app_only)
+    assert "open_quest_with_participant" in rules_broken(app_only)
+    app_only.commit()
+
+    update_many(app_only, APPLICATIONS, [application_id], {"status": "approved"})
+
+    assert state(app_only, quest_id) == State(
+        "in-progress", first, {application_id: "approved"}, {first: "joined", second: "joined"}
+    )
+    logged = app_only.execute("select before, after from integrity.event where quest_id = %s", [quest_id]).fetchall()
+    assert logged == [
+        (
+            {
+                "application_status": "pending",
+                "participant_status": None,
+                "quest_status": "open",
+                "assigned_to_id": None,
+            },
+            {
+                "application_status": "approved",
+                "participant_status": "joined",
+                "quest_status": "in-progress",
+                "assigned_to_id": str(first),
+            },
+        )
+    ]
+    assert_sound(app_only)
+
+
 def test_participant_of_unknown_status_takes_part(app_only: _Connection) -> None:
     """It is not 'dropped'; an approval links it and leaves its status alone, and so does the end of that."""
     plant.sound_rows(app_only)

@@ -1,4 +1,4 @@
-"""Writes that are about something else cost nothing: not one function of the layer is called."""
+"""Writes that are about something else cost little: no function of the layer is called that does more than look."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +25,17 @@ RELEVANT = {
 }
 
 
+# They look at the row that is written and leave, in less time than PostgreSQL needs to read the condition of a WHEN.
+LOOKING = {
+    "mark_application",
+    "mark_participant",
+    "mark_quest",
+    "on_application_approved",
+    "on_application_ended",
+    "on_quest_write",
+}
+
+
 def calls(connection: _Connection) -> Counter[str]:
     """Read how often each of the layer's functions was called.
 
@@ -38,10 +49,12 @@ def calls(connection: _Connection) -> Counter[str]:
 
 @contextmanager
 def calling(connection: _Connection, *functions: str) -> Iterator[None]:
-    """Make sure that the block calls these functions of the layer, and no other."""
+    """Make sure that the block calls these functions of the layer, and no other that does more than look."""
     before = calls(connection)
+    events = connection.execute("select count(*) from integrity.event").fetchone()
     yield
-    assert set(calls(connection) - before) == set(functions)
+    assert connection.execute("select count(*) from integrity.event").fetchone() == events
+    assert set(calls(connection) - before) - LOOKING == set(functions)
 
 
 @pytest.fixture
