@@ -19,15 +19,27 @@ begin
     violation.rule,
     violation.key,
     violation.quest_id
-  from integrity.violations as violation
+  from (
+    -- PostgreSQL executes the one that is asked for.
+    select everything.*
+    from integrity.audit() as everything
+    where
+      of_user is null
+      and of_quest is null
+    union all
+    select one.*
+    from integrity.violations as one
+    where
+      (of_user is not null or of_quest is not null)
+      and (of_user is null or one.user_id = of_user)
+      and (of_quest is null or one.quest_id = of_quest)
+  ) as violation
   inner join integrity.repair_order as repair_order
     on violation.rule = repair_order.rule
   where
     violation.repair is not null
     and violation.quest_id is not null
     and (of_rules is null or violation.rule = any(of_rules))
-    and (of_user is null or violation.user_id = of_user)
-    and (of_quest is null or violation.quest_id = of_quest)
     and not exists (
       select
       from integrity.repair_item as earlier
