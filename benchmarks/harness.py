@@ -140,7 +140,7 @@ class Bench:
         """
         for database in databases:
             with self.connect(database) as connection:
-                # Commits are not synchronous here, and pages are visible to all only when their rows' commit is on disk.
+                # Pages become visible to all only when the commits of their rows, not synchronous here, are on disk.
                 connection.execute("checkpoint")
                 connection.execute("vacuum (full)" if full else "vacuum")
                 connection.execute("vacuum (analyze)")

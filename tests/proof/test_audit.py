@@ -56,14 +56,18 @@ select
 from state;
 
 insert into applications_application (status, applied_at, applicant_id, quest_id)
-select application, timestamptz '2025-01-02', person(1), quest_id from state cross join unnest(applications_1) as application
+select application, timestamptz '2025-01-02', person(1), quest_id from state
+cross join unnest(applications_1) as application
 union all
-select application, timestamptz '2025-01-02', person(2), quest_id from state cross join unnest(applications_2) as application;
+select application, timestamptz '2025-01-02', person(2), quest_id from state
+cross join unnest(applications_2) as application;
 
 insert into quests_questparticipant (status, joined_at, progress_notes, quest_id, user_id)
-select participant, timestamptz '2025-01-03', '', quest_id, person(1) from state cross join unnest(participants_1) as participant
+select participant, timestamptz '2025-01-03', '', quest_id, person(1) from state
+cross join unnest(participants_1) as participant
 union all
-select participant, timestamptz '2025-01-03', '', quest_id, person(2) from state cross join unnest(participants_2) as participant;
+select participant, timestamptz '2025-01-03', '', quest_id, person(2) from state
+cross join unnest(participants_2) as participant;
 """
 
 DIFFERENCE = "(table {0} except all table {1}) union all (table {1} except all table {0})"
