@@ -1,6 +1,5 @@
 create or replace view integrity.suspect_pair as
-select coalesce(application.quest_id, participant.quest_id) as quest_id
-from (
+with application as (
   select
     candidate.quest_id,
     candidate.applicant_id,
@@ -8,15 +7,20 @@ from (
   from public.applications_application as candidate
   -- Approved, or nobody knows what.
   where candidate.status::text not in ('pending', 'rejected', 'kicked')
-) as application
-full join (
+),
+
+participant as (
   select
     candidate.quest_id,
     candidate.user_id,
     candidate.status
   from public.quests_questparticipant as candidate
   where candidate.status <> 'dropped'
-) as participant
+)
+
+select coalesce(application.quest_id, participant.quest_id) as quest_id
+from application
+full join participant
   on
     application.quest_id = participant.quest_id
     and application.applicant_id = participant.user_id
