@@ -51,7 +51,7 @@ select
   count(distinct violation.quest_id) as quests,
   count(distinct violation.user_id) as users
 from chosen
-left join integrity.violations as violation
+left join {{source}} as violation
   on chosen.rule = violation.rule and {IN_SCOPE}
 group by
   chosen.rule,
@@ -75,7 +75,7 @@ select
   violation.found,
   violation.repair,
   violation.key
-from integrity.violations as violation
+from {{source}} as violation
 inner join chosen on violation.rule = chosen.rule
 where {IN_SCOPE}
 order by
@@ -134,6 +134,11 @@ class Scope(NamedTuple):
     def parameters(self) -> dict[str, Any]:
         """Return the scope as query parameters."""
         return self._asdict() | {"severities": json.dumps(dict(self.severities))}
+
+    def query(self, text: str) -> sql.Composed:
+        """Return a query of ours that reads violations, from where those in scope are found soonest."""
+        everything = self.user is None and self.quest is None
+        return sql.SQL(text).format(source=sql.SQL("integrity.audit()" if everything else "integrity.violations"))
 
 
 EVERYTHING = Scope()
@@ -260,7 +265,7 @@ def require_rules(connection: psycopg.Connection[Any], rules: Sequence[str]) -> 
 def report(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Report:
     """Count the violations in scope, by rule, zero counts included."""
     with connection.cursor(row_factory=class_row(RuleCount)) as cursor:
-        counts = tuple(cursor.execute(COUNTS, scope.parameters()))
+        counts = tuple(cursor.execute(scope.query(COUNTS), scope.parameters()))
     with connection.cursor(row_factory=class_row(Totals)) as cursor:
         totals = sql.SQL(TOTALS).format(schema=sql.Identifier(app_schema(connection)))
         found = cursor.execute(totals, scope.parameters()).fetchone()
@@ -275,7 +280,7 @@ def read(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Iter
         cursor.itersize = FETCH_ROWS
         # A connection of Django's leaves jsonb as text.
         cursor.adapters.register_loader("jsonb", JsonbLoader)
-        yield from cursor.execute(VIOLATIONS, scope.parameters())
+        yield from cursor.execute(scope.query(VIOLATIONS), scope.parameters())
 
 
 class FailedTransactionError(UserError):

@@ -1,4 +1,4 @@
-"""The proof: one view per rule, their union and their summary.
+"""The proof: one view per rule, their union, the audit of everything and its summary.
 
 Locks: ACCESS SHARE on the app's tables while the views are created, milliseconds.
 """
@@ -6,7 +6,7 @@ Locks: ACCESS SHARE on the app's tables while the views are created, millisecond
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.sql_objects import execute, install, install_all, remove, remove_all
+from migrations.sql_objects import execute, install_all, remove_all
 
 revision = "0002_rules"
 down_revision = "0001_app_tables"
@@ -14,6 +14,15 @@ branch_labels = None
 depends_on = None
 
 FUNCTIONS = ("functions/assemble_violations", "functions/add_rule")
+
+AUDIT = (
+    "views/suspect_pair",
+    "views/suspect_quest",
+    "views/suspect_duplicate",
+    "functions/suspects",
+    "functions/audit",
+    "views/violation_summary",
+)
 
 # rule, severity, category as the incident log names it, meaning, the flows of the app that break it
 RULES = (
@@ -154,12 +163,12 @@ def upgrade() -> None:
     install_all(tuple(f"views/{name}" for name, *_ in RULES))
     install_all(FUNCTIONS)
     execute("select integrity.assemble_violations()")
-    install("views/violation_summary", 1)
+    install_all(AUDIT)
 
 
 def downgrade() -> None:
     """Remove the rules."""
-    remove("views/violation_summary", 1)
+    remove_all(AUDIT)
     execute("drop view if exists integrity.violations")
     remove_all(FUNCTIONS)
     execute(DROP_ADDED_RULES)

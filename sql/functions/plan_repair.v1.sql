@@ -12,22 +12,45 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   planned bigint;
+  known bigint[];
 begin
+  -- No rule looks beyond one quest: what a repair brings about is found where it was at work.
+  if of_quest is not null then
+    known := array[of_quest];
+  else
+    select array_agg(distinct item.quest_id)
+    into known
+    from integrity.repair_item as item
+    where item.run = of_run;
+  end if;
+
   insert into integrity.repair_item (run, rule, key, quest_id)
   select
     of_run,
     violation.rule,
     violation.key,
     violation.quest_id
-  from integrity.violations as violation
+  from (
+    -- PostgreSQL executes the one that is asked for.
+    select everything.*
+    from integrity.audit() as everything
+    where
+      known is null
+      and of_user is null
+    union all
+    select near.*
+    from integrity.violations as near
+    where
+      (known is not null or of_user is not null)
+      and (known is null or near.quest_id = any(known))
+      and (of_user is null or near.user_id = of_user)
+  ) as violation
   inner join integrity.repair_order as repair_order
     on violation.rule = repair_order.rule
   where
     violation.repair is not null
     and violation.quest_id is not null
     and (of_rules is null or violation.rule = any(of_rules))
-    and (of_user is null or violation.user_id = of_user)
-    and (of_quest is null or violation.quest_id = of_quest)
     and not exists (
       select
       from integrity.repair_item as earlier
@@ -47,6 +70,6 @@ end
 $$;
 
 comment on function integrity.plan_repair(bigint, text[], uuid, bigint, bigint) is
-'Lists the repairable violations of a run, optionally of some rules, one user or one quest, at most so many. Called again, it adds only what is new. Returns how many it listed.';
+'Lists the repairable violations of a run, optionally of some rules, one user or one quest, at most so many. Called again, it adds only what is new on the same quests. Returns how many it listed.';
 
 revoke all on function integrity.plan_repair(bigint, text[], uuid, bigint, bigint) from public;

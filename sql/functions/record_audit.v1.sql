@@ -18,14 +18,14 @@ begin
     started_at
   into new_run, run_started;
 
-  -- The views are read once, so that counts and keys are of the same moment.
+  -- The database is audited once, so that counts and keys are of the same moment.
   with found as materialized (
     select
       violation.rule,
       violation.quest_id,
       violation.user_id,
       violation.key
-    from integrity.violations as violation
+    from integrity.audit() as violation
   ),
 
   -- Not an anti-join: PostgreSQL cannot know how many were found, and a nested loop over a million would never end.

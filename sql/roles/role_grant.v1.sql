@@ -40,6 +40,7 @@ with listed (grantees, kind, target, rights) as (
   ('reader', 'table', 'integrity.repair_change', 'select (run, number, rule, quest_id, relation, row_key)'),
   ('operator', 'table', 'integrity.repair_change', 'select'),
   ('operator', 'table', 'integrity.repair_effect', 'select'),
+  ('reader, operator', 'function', 'integrity.audit()', 'execute'),
   ('operator', 'function', 'integrity.record_audit()', 'execute'),
   ('operator', 'function', 'integrity.quest_rows(bigint[])', 'execute'),
   ('operator', 'function', 'integrity.start_repair(text, jsonb)', 'execute'),

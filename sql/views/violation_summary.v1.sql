@@ -7,7 +7,7 @@ select
   count(distinct violation.quest_id) as quests,
   count(distinct violation.user_id) as users
 from integrity.rule as rule
-left join integrity.violations as violation
+left join integrity.audit() as violation
   on rule.rule = violation.rule
 group by
   rule.rule,

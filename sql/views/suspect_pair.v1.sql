@@ -1,0 +1,36 @@
+create or replace view integrity.suspect_pair as
+with application as (
+  select
+    candidate.quest_id,
+    candidate.applicant_id,
+    candidate.status
+  from public.applications_application as candidate
+  -- Approved, or nobody knows what.
+  where candidate.status::text not in ('pending', 'rejected', 'kicked')
+),
+
+participant as (
+  select
+    candidate.quest_id,
+    candidate.user_id,
+    candidate.status
+  from public.quests_questparticipant as candidate
+  where candidate.status <> 'dropped'
+)
+
+select coalesce(application.quest_id, participant.quest_id) as quest_id
+from application
+full join participant
+  on
+    application.quest_id = participant.quest_id
+    and application.applicant_id = participant.user_id
+where
+  (
+    application.status = 'approved'
+    and participant.status::text in ('joined', 'in_progress', 'completed')
+  ) is not true;
+
+comment on view integrity.suspect_pair is
+'Quests where an approved application and an active participant do not go together one with the other, or have an unknown status. One pass over both tables, for integrity.suspects().';
+
+revoke all on integrity.suspect_pair from public;

@@ -1,0 +1,33 @@
+create or replace view integrity.suspect_quest as
+select
+  checked.quest_id,
+  checked.misplaced
+from (
+  select
+    quest.id as quest_id,
+    case quest.status
+      when 'open' then participant.quest_id is not null
+      when 'in-progress' then participant.quest_id is null or quest.assigned_to_id is null
+      when 'completed'
+        then
+          quest.completed_at is null
+          or participant.status::text in ('joined', 'in_progress')
+          or (quest.assigned_to_id is null and participant.quest_id is not null)
+      else true
+    end as misplaced,
+    quest.assigned_to_id is not null
+    and (participant.user_id = quest.assigned_to_id) is not true as stranger
+  from public.quests_quest as quest
+  left join public.quests_questparticipant as participant
+    on
+      quest.id = participant.quest_id
+      and participant.status <> 'dropped'
+) as checked
+where
+  checked.misplaced
+  or checked.stranger;
+
+comment on view integrity.suspect_quest is
+'Quests whose status, assignee and active participants do not fit (misplaced), or that have an active participant beside the assignee, or none. A quest may be there several times. One pass over both tables, for integrity.suspects().';
+
+revoke all on integrity.suspect_quest from public;
