@@ -1,0 +1,243 @@
+"""The first question: do the tests notice a mutant? The ordinary tests, on databases whose layer is mutated.
+
+A job keeps one server and has everything imported; each mutant gets a fork of it that runs pytest until the first test
+fails. The tests that found earlier mutants of the same object go first.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import tempfile
+import traceback
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from checks import migrate, server
+from checks.target import Target
+from tests.conftest import SERVER_VARIABLE, keep_roles
+from tests.mutants.catalog import Mutant
+from tests.support import mutation
+
+ROOT = Path(__file__).resolve().parents[2]
+# An endless loop is an answer too.
+SECONDS_PER_TEST = 60
+CRASHED = 70
+# Objects that work while a database is migrated, when there are no mutants yet, and the guards' own: their tests look at
+# the package's copy of them, or take part in comparing.
+BEFORE = re.compile(
+    r"integrity\.(guard_|role_|owner_obstacle|add_rule|assemble_violations|alter_owners|\w+_roles|\w+_role_grants|"
+    r"law_obstacles|schema_mismatches|\w+_guards|backfill_|prepare_event_partitions|protect_event_partition)"
+)
+KEPT = ["postgres", "template0", "template1", mutation.BASE]
+RECENT = 8
+
+# Tests that do not say what the layer does but compare what it is made of with a list: they would notice everything.
+# Others never meet the mutant: they migrate in a process of their own, or go back and forth between revisions.
+NOT_ASKED = frozenset(
+    """
+    law/test_catalog.py proof/test_guards.py proof/test_threats.py proof/test_plpgsql_check.py roles/test_guards.py
+    roles/test_migrating.py runner/test_wheel.py runner/test_documents.py runner/test_readme.py
+    runner/test_sql_style.py runner/test_server.py runner/test_target.py runner/test_schedules.py
+    runner/test_target_messages.py runner/test_secrets.py runner/test_migrate.py races/test_crashes.py
+    adoption/test_kills.py adoption/test_locks.py adoption/test_fit_check.py adoption/test_no_trace.py
+    mechanism/test_dump_restore.py mechanism/test_app_schema.py races/test_histories.py
+    """.split()
+)
+FOLDERS = ("law", "mechanism", "proof", "runner", "races", "roles", "adoption")
+# Where to look at all, by what the object is for; modules that name it come before, in any folder.
+WRITES = ("law/test_refused.py", "law/test_statuses.py", "law/test_bad_input.py", "mechanism/", "proof/test_event_log.py")
+READS = ("proof/",)
+REPAIRS = ("runner/test_repair", "runner/test_undo")
+# What is refused at one isolation level and not at another is for the races.
+ONE_LEVEL = "not repeatable_read and not serializable"
+# Minutes for a hundred thousand rows.
+TOO_LONG = ("tests/law/test_bad_input.py::test_statement_of_a_hundred_thousand_rows",)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the tests said of a mutant.
+
+    Args:
+        mutant: Its name.
+        state: What it was asked of: a digest of the mutant and of sql/.
+        killer: The first test that failed; nothing when all passed.
+    """
+
+    mutant: str
+    state: str
+    killer: str | None
+
+
+class _First:
+    """Keeps the first failure of a run of pytest."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+def state(mutant: Mutant) -> str:
+    """Return a digest of all that an answer depends on, but for the tests."""
+    digest = hashlib.sha256(mutant.sql.encode())
+    for file in sorted((ROOT / "sql").rglob("*.sql")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def asked(mutant: Mutant) -> bool:
+    """Say whether a mutant meets the tests: what only migrations and guards use has done its work before it could."""
+    return BEFORE.search(mutant.subject) is None and mutant.kind != "grant"
+
+
+def modules(mutant: Mutant) -> list[str]:
+    """Return the test modules to ask, those that name the mutant's object most often first."""
+    if mutant.kind == "grant":
+        return ["tests/roles/test_tried.py", "tests/roles/test_privileges.py"]
+    word = re.sub(r"^integrity\.|\(.*| on .*", "", mutant.subject)
+    about = _about(mutant.kind, word)
+    ranked = []
+    for folder in FOLDERS:
+        for path in sorted((ROOT / "tests" / folder).glob("test_*.py")):
+            name = f"{folder}/{path.name}"
+            named = len(re.findall(rf"\b{re.escape(word)}\b", path.read_text())) + 100 * (path.stem == f"test_{word}")
+            if name not in NOT_ASKED and (named or name.startswith(about)):
+                ranked.append((-named, f"tests/{name}"))
+    return [name for _, name in sorted(ranked, key=lambda each: each[0])]
+
+
+def _about(kind: str, word: str) -> tuple[str, ...]:
+    if kind in ("constraint", "trigger"):
+        return WRITES
+    if kind == "view":
+        return READS
+    return REPAIRS if re.match(r"repair|undo|plan|restore|quest_rows|start|record_changes|operate", word) else WRITES
+
+
+def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None:
+    """Ask the tests about each mutant, on one server, and append the answers to a file of JSON lines.
+
+    Args:
+        mutants: Best with those of one object together.
+        known: The test that once found a mutant, by the mutant's name: asked first.
+        answers: Where to append.
+
+    Raises:
+        RuntimeError: pytest itself failed.
+    """
+    recent: dict[str, list[str]] = {}
+    _import_all()
+    with server.throwaway() as running, tempfile.TemporaryDirectory() as folder:
+        keep_roles(running)
+        with psycopg.connect(running.url, autocommit=True) as connection:
+            connection.execute(f"create database {mutation.BASE}")
+        migrate.upgrade(Target(make_conninfo(running.url, dbname=mutation.BASE), "mutants"))
+        os.environ[SERVER_VARIABLE] = f"{running.sockets}:{running.port}"
+        os.environ[mutation.VARIABLE] = str(Path(folder) / "mutation.sql")
+        for mutant in mutants:
+            Path(os.environ[mutation.VARIABLE]).write_text(mutant.sql)
+            found = recent.setdefault(mutant.subject, [])
+            killer = None
+            for nodes in _rounds(mutant, known, found):
+                _drop_databases(running)
+                if (killer := _first_failure(nodes, Path(folder) / "failed")) is not None:
+                    break
+            if killer is not None and killer not in found:
+                found.insert(0, killer)
+            _append(answers, Answer(mutant.name, state(mutant), killer))
+
+
+def read(answers: Path) -> dict[tuple[str, str], Answer]:
+    """Return the answers in a file by mutant and state; the last one counts."""
+    if not answers.exists():
+        return {}
+    found = (Answer(**json.loads(line)) for line in answers.read_text().splitlines())
+    return {(answer.mutant, answer.state): answer for answer in found}
+
+
+def shares(mutants: Sequence[Mutant], jobs: int) -> list[list[Mutant]]:
+    """Divide the mutants among jobs, keeping those of one object together."""
+    divided: list[list[Mutant]] = [[] for _ in range(jobs)]
+    subjects = list(dict.fromkeys((mutant.kind, mutant.subject) for mutant in mutants))
+    by_subject = {subject: number % jobs for number, subject in enumerate(subjects)}
+    for mutant in mutants:
+        divided[by_subject[mutant.kind, mutant.subject]].append(mutant)
+    return divided
+
+
+def _rounds(mutant: Mutant, known: dict[str, str], found: Sequence[str]) -> Iterator[list[str]]:
+    if mutant.name in known:
+        yield [known[mutant.name]]
+    if likely := [node for node in found[:RECENT] if node != known.get(mutant.name)]:
+        yield likely
+    yield modules(mutant)
+
+
+def _first_failure(nodes: Collection[str], told: Path) -> str | None:
+    """Run tests in a fork of this process until one fails; return its node id."""
+    told.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        code = CRASHED
+        try:
+            code = _run(nodes, told)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            # Whatever happened: what the parent has open is not ours to close.
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if told.exists():
+        return told.read_text()
+    # A node that is no more is no error: the test was renamed since.
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        output = told.with_name("output").read_text()
+        raise RuntimeError(f"pytest ended with {code} and named no test: {' '.join(nodes)}\n{output[-2000:]}")
+    return None
+
+
+def _run(nodes: Collection[str], told: Path) -> int:
+    output = os.open(told.with_name("output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    first = _First()
+    options = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", f"timeout={SECONDS_PER_TEST}"]
+    options += ["-k", ONE_LEVEL, *(f"--deselect={node}" for node in TOO_LONG)]
+    code = int(pytest.main([*options, *nodes], plugins=[first]))
+    if first.failed:
+        told.write_text(first.failed[0])
+    return code
+
+
+def _import_all() -> None:
+    """Import every test module once, for all forks."""
+    for folder in FOLDERS:
+        for path in sorted((ROOT / "tests" / folder).glob("*.py")):
+            importlib.import_module(f"tests.{folder}.{path.stem}")
+
+
+def _drop_databases(running: server.Server) -> None:
+    """Drop what tests that were cut short left behind."""
+    with psycopg.connect(running.url, autocommit=True) as connection:
+        names = connection.execute("select datname from pg_database where datname <> all(%s)", [KEPT])
+        for (name,) in names.fetchall():
+            name = sql.Identifier(name)
+            connection.execute(sql.SQL("alter database {} is_template false").format(name))
+            connection.execute(sql.SQL("drop database {} with (force)").format(name))
+
+
+def _append(answers: Path, answer: Answer) -> None:
+    with answers.open("a") as file:
+        file.write(json.dumps(asdict(answer)) + "\n")
