@@ -5,16 +5,16 @@ import fnmatch
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from checks import migrate, server
 from checks.target import Target
-from tests.mutants import guards, report, suite
+from tests.mutants import grants, guards, report, suite
 from tests.mutants.catalog import Mutant, mutants
 
 ANSWERS = suite.ROOT / ".mutants" / "answers.jsonl"
@@ -25,46 +25,62 @@ _Connection = psycopg.Connection[Any]
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return 1 when a mutant survives that nobody has argued for, or the guards miss one."""
     options = _parse(arguments)
+    ANSWERS.parent.mkdir(exist_ok=True)
     with _migrated() as connection:
-        everything = mutants(connection)
-        chosen = [mutant for mutant in everything if fnmatch.fnmatch(mutant.name, options.only)]
-        verdicts = {mutant: guards.judge(connection, mutant) for mutant in chosen}
-    possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
-    missed = [mutant.name for mutant in possible if not verdicts[mutant].noticed]
-    print(f"{len(chosen)} mutants, {len(chosen) - len(possible)} refused, {len(missed)} missed by the guards")
+        chosen = [mutant for mutant in mutants(connection) if fnmatch.fnmatch(mutant.name, options.only)]
+        verdicts = guards.judge(connection, chosen)
+        possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
+        if not options.guards_only:
+            _ask_grants(connection, _left([mutant for mutant in possible if mutant.kind == "grant"], options))
     if not options.guards_only:
-        _ask([mutant for mutant in possible if suite.asked(mutant)], options)
+        _ask(suite.in_turn(mutant for mutant in _left(possible, options) if suite.asked(mutant)), options.jobs)
     answers = suite.read(ANSWERS)
-    tests = {mutant: answers[key] for mutant in possible if (key := (mutant.name, suite.state(mutant))) in answers}
-    _remember(tests)
+    found = {mutant: answers[key] for mutant in possible if (key := (mutant.name, suite.state(mutant))) in answers}
+    _remember(found)
     if options.only == "*":
-        report.PATH.write_text(report.render(report.Run(verdicts, tests)))
-    unargued = report.unargued(tests)
-    for name in (*missed, *unargued):
-        print(f"survives: {name}")
+        report.PATH.write_text(report.render(report.Run(verdicts, found)))
+    missed = [mutant.name for mutant in possible if not verdicts[mutant].noticed]
+    return _say(missed, report.unargued(found))
+
+
+def _say(missed: list[str], unargued: list[str]) -> int:
+    for what, names in (("the guards miss", missed), ("no test notices, and nobody has said why,", unargued)):
+        for name in names:
+            print(f"{what} {name}")
     return 1 if missed or unargued else 0
 
 
-def _ask(chosen: list[Mutant], options: argparse.Namespace) -> None:
-    """Ask the tests about what they have not been asked yet, in as many processes as wanted."""
-    ANSWERS.parent.mkdir(exist_ok=True)
-    known = _known()
+def _left(chosen: list[Mutant], options: argparse.Namespace) -> list[Mutant]:
+    """Return those that the tests have not been asked about; with `--again` also those that survived."""
     there = suite.read(ANSWERS)
     done = {key for key, answer in there.items() if answer.killer is not None or not options.again}
-    left = [mutant for mutant in chosen if (mutant.name, suite.state(mutant)) not in done]
+    return [mutant for mutant in chosen if (mutant.name, suite.state(mutant)) not in done]
+
+
+def _ask_grants(connection: _Connection, left: list[Mutant]) -> None:
+    for mutant in left:
+        suite.append(ANSWERS, suite.Answer(mutant.name, suite.state(mutant), grants.killer(connection, mutant)))
+
+
+def _ask(left: list[Mutant], jobs: int) -> None:
+    """Ask the tests, in several processes."""
+    known = _known()
     children = []
-    for share in suite.shares(left, options.jobs):
+    for share in suite.shares(left, jobs):
         if (child := os.fork()) == 0:
             code = 1
             try:
                 suite.ask(share, known, ANSWERS)
                 code = 0
+            except Exception:
+                traceback.print_exc()
             finally:
+                # Whatever happened: what the parent has open is not ours to close.
                 os._exit(code)
         children.append(child)
     failed = [child for child in children if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0]
     if failed:
-        raise RuntimeError(f"{len(failed)} of {options.jobs} jobs failed; run it again, it goes on where it was")
+        raise RuntimeError(f"{len(failed)} of {jobs} jobs failed; run it again, it goes on where it was")
 
 
 def _known() -> dict[str, str]:

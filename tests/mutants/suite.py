@@ -8,11 +8,14 @@ import hashlib
 import importlib
 import json
 import os
+import random
 import re
 import tempfile
 import traceback
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import psycopg
@@ -30,14 +33,16 @@ ROOT = Path(__file__).resolve().parents[2]
 # An endless loop is an answer too.
 SECONDS_PER_TEST = 60
 CRASHED = 70
-# Objects that work while a database is migrated, when there are no mutants yet, and the guards' own: their tests look at
-# the package's copy of them, or take part in comparing.
+# Objects that work while a database is migrated, when there are no mutants yet; the guards' own; and what passes on what
+# the guards say, so that every mutant shows in it.
 BEFORE = re.compile(
     r"integrity\.(guard_|role_|owner_obstacle|add_rule|assemble_violations|alter_owners|\w+_roles|\w+_role_grants|"
-    r"law_obstacles|schema_mismatches|\w+_guards|backfill_|prepare_event_partitions|protect_event_partition)"
+    r"law_obstacles|audit_|record_audit|retain_audits|metric|schema_mismatches|\w+_guards|backfill_|prepare_event_partitions|protect_event_partition)"
 )
 KEPT = ["postgres", "template0", "template1", mutation.BASE]
+SEED = 20261123
 RECENT = 8
+OFTEN = 3
 
 # Tests that do not say what the layer does but compare what it is made of with a list: they would notice everything.
 # Others never meet the mutant: they migrate in a process of their own, or go back and forth between revisions.
@@ -48,6 +53,7 @@ NOT_ASKED = frozenset(
     runner/test_sql_style.py runner/test_server.py runner/test_target.py runner/test_schedules.py
     runner/test_target_messages.py runner/test_secrets.py runner/test_migrate.py races/test_crashes.py
     adoption/test_kills.py adoption/test_locks.py adoption/test_fit_check.py adoption/test_no_trace.py
+    runner/test_history_command.py runner/test_metrics_command.py runner/test_report_command.py
     mechanism/test_dump_restore.py mechanism/test_app_schema.py races/test_histories.py
     """.split()
 )
@@ -56,6 +62,8 @@ FOLDERS = ("law", "mechanism", "proof", "runner", "races", "roles", "adoption")
 WRITES = ("law/test_refused.py", "law/test_statuses.py", "law/test_bad_input.py", "mechanism/", "proof/test_event_log.py")
 READS = ("proof/",)
 REPAIRS = ("runner/test_repair", "runner/test_undo")
+# Of one test with many cases that do not name the object.
+CASES = 4
 # What is refused at one isolation level and not at another is for the races.
 ONE_LEVEL = "not repeatable_read and not serializable"
 # Minutes for a hundred thousand rows.
@@ -78,10 +86,31 @@ class Answer:
 
 
 class _First:
-    """Keeps the first failure of a run of pytest."""
+    """Puts those tests first that are about an object, then one case of each, and keeps the first failure.
 
-    def __init__(self) -> None:
+    Args:
+        word: What the object is called.
+    """
+
+    def __init__(self, word: str) -> None:
+        self._word = re.compile(rf"\b{re.escape(word)}\b")
         self.failed: list[str] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Reorder, and of cases that do not name the object keep a few."""
+        seen: Counter[str] = Counter()
+        ranked: list[tuple[int, pytest.Item]] = []
+        for item in items:
+            test = item.nodeid.partition("[")[0]
+            case = repr(item.callspec.params) if hasattr(item, "callspec") else ""
+            if self._word.search(case):
+                ranked.append((0, item))
+                continue
+            if seen[test] < CASES:
+                ranked.append((seen[test] + 1, item))
+            seen[test] += 1
+        items[:] = [item for _, item in sorted(ranked, key=lambda each: each[0])]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -98,14 +127,12 @@ def state(mutant: Mutant) -> str:
 
 def asked(mutant: Mutant) -> bool:
     """Say whether a mutant meets the tests: what only migrations and guards use has done its work before it could."""
-    return BEFORE.search(mutant.subject) is None and mutant.kind != "grant"
+    return BEFORE.search(mutant.subject) is None and mutant.kind != "grant" and mutant.what != "not valid"
 
 
 def modules(mutant: Mutant) -> list[str]:
     """Return the test modules to ask, those that name the mutant's object most often first."""
-    if mutant.kind == "grant":
-        return ["tests/roles/test_tried.py", "tests/roles/test_privileges.py"]
-    word = re.sub(r"^integrity\.|\(.*| on .*", "", mutant.subject)
+    word = _word(mutant)
     about = _about(mutant.kind, word)
     ranked = []
     for folder in FOLDERS:
@@ -115,6 +142,10 @@ def modules(mutant: Mutant) -> list[str]:
             if name not in NOT_ASKED and (named or name.startswith(about)):
                 ranked.append((-named, f"tests/{name}"))
     return [name for _, name in sorted(ranked, key=lambda each: each[0])]
+
+
+def _word(mutant: Mutant) -> str:
+    return re.sub(r"^integrity\.|\(.*| on .*", "", mutant.subject)
 
 
 def _about(kind: str, word: str) -> tuple[str, ...]:
@@ -129,7 +160,7 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None
     """Ask the tests about each mutant, on one server, and append the answers to a file of JSON lines.
 
     Args:
-        mutants: Best with those of one object together.
+        mutants: In the order in which to ask.
         known: The test that once found a mutant, by the mutant's name: asked first.
         answers: Where to append.
 
@@ -137,6 +168,7 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None
         RuntimeError: pytest itself failed.
     """
     recent: dict[str, list[str]] = {}
+    often: dict[str, Counter[str]] = defaultdict(Counter)
     _import_all()
     with server.throwaway() as running, tempfile.TemporaryDirectory() as folder:
         keep_roles(running)
@@ -149,13 +181,15 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None
             Path(os.environ[mutation.VARIABLE]).write_text(mutant.sql)
             found = recent.setdefault(mutant.subject, [])
             killer = None
-            for nodes in _rounds(mutant, known, found):
+            likely = [*found[:RECENT], *(node for node, _ in often[mutant.kind].most_common(OFTEN))]
+            for nodes in _rounds(mutant, known, likely):
                 _drop_databases(running)
-                if (killer := _first_failure(nodes, Path(folder) / "failed")) is not None:
+                if (killer := _first_failure(nodes, _word(mutant), Path(folder) / "failed")) is not None:
                     break
-            if killer is not None and killer not in found:
-                found.insert(0, killer)
-            _append(answers, Answer(mutant.name, state(mutant), killer))
+            if killer is not None:
+                often[mutant.kind][killer] += 1
+                found[:] = [killer, *(node for node in found if node != killer)]
+            append(answers, Answer(mutant.name, state(mutant), killer))
 
 
 def read(answers: Path) -> dict[tuple[str, str], Answer]:
@@ -164,6 +198,20 @@ def read(answers: Path) -> dict[tuple[str, str], Answer]:
         return {}
     found = (Answer(**json.loads(line)) for line in answers.read_text().splitlines())
     return {(answer.mutant, answer.state): answer for answer in found}
+
+
+def in_turn(mutants: Iterable[Mutant]) -> list[Mutant]:
+    """Order mutants so that every object has its turn before the next one of the same object.
+
+    A run that is cut short has then asked about some of everything, and always the same.
+    """
+    draw = random.Random(SEED)
+    by_object: dict[tuple[str, str], list[Mutant]] = {}
+    for mutant in mutants:
+        by_object.setdefault((mutant.kind, mutant.subject), []).append(mutant)
+    for each in by_object.values():
+        draw.shuffle(each)
+    return [mutant for turn in zip_longest(*by_object.values()) for mutant in turn if mutant is not None]
 
 
 def shares(mutants: Sequence[Mutant], jobs: int) -> list[list[Mutant]]:
@@ -176,22 +224,22 @@ def shares(mutants: Sequence[Mutant], jobs: int) -> list[list[Mutant]]:
     return divided
 
 
-def _rounds(mutant: Mutant, known: dict[str, str], found: Sequence[str]) -> Iterator[list[str]]:
+def _rounds(mutant: Mutant, known: dict[str, str], likely: Sequence[str]) -> Iterator[list[str]]:
     if mutant.name in known:
         yield [known[mutant.name]]
-    if likely := [node for node in found[:RECENT] if node != known.get(mutant.name)]:
-        yield likely
+    if left := [node for node in dict.fromkeys(likely) if node != known.get(mutant.name)]:
+        yield left
     yield modules(mutant)
 
 
-def _first_failure(nodes: Collection[str], told: Path) -> str | None:
+def _first_failure(nodes: Collection[str], word: str, told: Path) -> str | None:
     """Run tests in a fork of this process until one fails; return its node id."""
     told.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
         code = CRASHED
         try:
-            code = _run(nodes, told)
+            code = _run(nodes, word, told)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -208,11 +256,11 @@ def _first_failure(nodes: Collection[str], told: Path) -> str | None:
     return None
 
 
-def _run(nodes: Collection[str], told: Path) -> int:
+def _run(nodes: Collection[str], word: str, told: Path) -> int:
     output = os.open(told.with_name("output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    first = _First()
+    first = _First(word)
     options = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", f"timeout={SECONDS_PER_TEST}"]
     options += ["-k", ONE_LEVEL, *(f"--deselect={node}" for node in TOO_LONG)]
     code = int(pytest.main([*options, *nodes], plugins=[first]))
@@ -238,6 +286,7 @@ def _drop_databases(running: server.Server) -> None:
             connection.execute(sql.SQL("drop database {} with (force)").format(name))
 
 
-def _append(answers: Path, answer: Answer) -> None:
+def append(answers: Path, answer: Answer) -> None:
+    """Add an answer to a file."""
     with answers.open("a") as file:
         file.write(json.dumps(asdict(answer)) + "\n")

@@ -69,7 +69,7 @@ def _copied(target: Target) -> bool:
 
 
 def apply(target: Target, mutation: str) -> bool:
-    """Run the mutation where its object is, then let the manifest agree with it; return whether it was run."""
+    """Run the mutation where its object is; return whether it was run."""
     with target.connect(autocommit=True) as connection:
         try:
             with connection.transaction():
@@ -77,11 +77,4 @@ def apply(target: Target, mutation: str) -> bool:
                 connection.execute(mutation.encode())
         except (*NOT_THERE, *NOT_WITH_THESE_ROWS):
             return False
-        _record(connection)
     return True
-
-
-def _record(connection: psycopg.Connection[object]) -> None:
-    row = connection.execute("select to_regprocedure('integrity.record_guards(text[])') is not null").fetchone()
-    if row == (True,):
-        connection.execute("select integrity.record_guards()")
