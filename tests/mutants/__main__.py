@@ -1,4 +1,4 @@
-"""``make mutants``: every mutant of the layer, asked of the guards and of the tests, and docs/mutants.md from the answers."""
+"""``make mutants``: the guards and the tests are asked about every mutant; docs/mutants.md has the answers."""
 
 import argparse
 import fnmatch

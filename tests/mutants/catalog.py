@@ -239,7 +239,9 @@ def _weaker_foreign_key(definition: str) -> Iterator[tuple[str, str]]:
     for one, other in zip(ours, theirs, strict=True) if len(ours) > 1 else ():
         fewer = definition
         for columns, column in ((ours, one), (theirs, other)):
-            fewer = fewer.replace(f"({', '.join(columns)})", f"({', '.join(each for each in columns if each != column)})")
+            fewer = fewer.replace(
+                f"({', '.join(columns)})", f"({', '.join(each for each in columns if each != column)})"
+            )
         yield f"without the column `{one}`", fewer
 
 

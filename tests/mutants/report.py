@@ -27,14 +27,16 @@ ordinary test fail?
 
 The mutants are generated from the catalog, so a new trigger or constraint has some without anybody writing them:
 
-| of | what is done |
-|---|---|
-| constraints | dropped; not valid; a CHECK always true, or without one operand or one value of a list; a key deferrable, on one column more or one less; a foreign key not deferrable, initially immediate, cascading, on one column less, without its action |
-| triggers | dropped; disabled; for replicas only; without one event, one column of UPDATE OF, its WHEN or one operand of it; before instead of after and the other way round |
-| functions | emptied; without one statement, one operand of a condition, one value of a list, one row lock; a single condition turned round or taken away; without a setting such as search_path; definer and invoker exchanged |
-| views | dropped; finding nothing; without one branch of a union, one operand or one value |
-| columns | without their default or identity |
-| grants | each revoked, from each role; everything taken from the owner; granted to public |
+- **constraints**: dropped; not valid; a CHECK always true, or without one operand or one value of a list; a key
+  deferrable, on one column more or one less; a foreign key not deferrable, initially immediate, cascading, on one
+  column less, without its action;
+- **triggers**: dropped; disabled; for replicas only; without one event, one column of UPDATE OF, the condition or one
+  operand of it; before instead of after and the other way round;
+- **functions**: emptied; without one statement, one operand of a condition, one value of a list, one row lock; a single
+  condition turned round or taken away; without a setting such as search_path; definer and invoker exchanged;
+- **views**: dropped; finding nothing; without one branch of a union, one operand or, in a rule, one value;
+- **columns** of the layer's own tables: without their default or identity;
+- **grants**: each revoked; everything taken from the owner; granted to public.
 
 A test compares the list of objects below with the catalog of today, and asks the guards about a few mutants of each.
 
@@ -122,7 +124,7 @@ def _row(name: str, run: Run, mutants: list[Mutant]) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part} ({100 * part / whole:.1f} %)" if whole else "–"
+    return f"{part} ({100 * part / whole:.1f} %)" if whole else "-"
 
 
 def _open(mutant: Mutant, verdict: Verdict, run: Run) -> bool:
@@ -166,4 +168,4 @@ def _objects(run: Run) -> Iterator[str]:
 
 def _killed(run: Run, mutants: Iterable[Mutant]) -> str:
     answers = [run.answers[mutant] for mutant in mutants if mutant in run.answers]
-    return f"{sum(answer.killer is not None for answer in answers)} of {len(answers)}" if answers else "–"
+    return f"{sum(answer.killer is not None for answer in answers)} of {len(answers)}" if answers else "-"

@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # An endless loop is an answer too.
 SECONDS_PER_TEST = 60
 CRASHED = 70
-# Objects that work while a database is migrated, when there are no mutants yet; the guards' own; and what passes on what
-# the guards say, so that every mutant shows in it.
+# Objects that work while a database is migrated, when there are no mutants yet; the guards' own; and what passes on
+# what the guards say, so that every mutant shows in it.
 BEFORE = re.compile(
     r"integrity\.(guard_|role_|owner_obstacle|add_rule|assemble_violations|alter_owners|\w+_roles|\w+_role_grants|"
     r"law_obstacles|audit_|record_audit|retain_audits|metric|schema_mismatches|\w+_guards|backfill_|prepare_event_partitions|protect_event_partition)"
@@ -47,23 +47,49 @@ OFTEN = 3
 # Tests that do not say what the layer does but compare what it is made of with a list: they would notice everything.
 # Others never meet the mutant: they migrate in a process of their own, or go back and forth between revisions.
 NOT_ASKED = frozenset(
-    """
-    law/test_catalog.py proof/test_guards.py proof/test_threats.py proof/test_plpgsql_check.py roles/test_guards.py
-    roles/test_migrating.py runner/test_wheel.py runner/test_documents.py runner/test_readme.py
-    runner/test_sql_style.py runner/test_server.py runner/test_target.py runner/test_schedules.py
-    runner/test_target_messages.py runner/test_secrets.py runner/test_migrate.py races/test_crashes.py
-    adoption/test_kills.py adoption/test_locks.py adoption/test_fit_check.py adoption/test_no_trace.py
-    runner/test_history_command.py runner/test_metrics_command.py runner/test_report_command.py
-    mechanism/test_dump_restore.py mechanism/test_app_schema.py races/test_histories.py
-    """.split()
+    (
+        "adoption/test_fit_check.py",
+        "adoption/test_kills.py",
+        "adoption/test_locks.py",
+        "adoption/test_no_trace.py",
+        "law/test_catalog.py",
+        "mechanism/test_app_schema.py",
+        "mechanism/test_dump_restore.py",
+        "proof/test_guards.py",
+        "proof/test_plpgsql_check.py",
+        "proof/test_threats.py",
+        "races/test_crashes.py",
+        "races/test_histories.py",
+        "roles/test_guards.py",
+        "roles/test_migrating.py",
+        "runner/test_documents.py",
+        "runner/test_history_command.py",
+        "runner/test_metrics_command.py",
+        "runner/test_migrate.py",
+        "runner/test_readme.py",
+        "runner/test_report_command.py",
+        "runner/test_schedules.py",
+        "runner/test_secrets.py",
+        "runner/test_server.py",
+        "runner/test_sql_style.py",
+        "runner/test_target.py",
+        "runner/test_target_messages.py",
+        "runner/test_wheel.py",
+    )
 )
 FOLDERS = ("law", "mechanism", "proof", "runner", "races", "roles", "adoption")
 # Where to look at all, by what the object is for; modules that name it come before, in any folder.
-WRITES = ("law/test_refused.py", "law/test_statuses.py", "law/test_bad_input.py", "mechanism/", "proof/test_event_log.py")
+WRITES = (
+    "law/test_refused.py",
+    "law/test_statuses.py",
+    "law/test_bad_input.py",
+    "mechanism/",
+    "proof/test_event_log.py",
+)
 READS = ("proof/",)
 REPAIRS = ("runner/test_repair", "runner/test_undo")
 # Of one test with many cases that do not name the object.
-CASES = 4
+CASES = 2
 # What is refused at one isolation level and not at another is for the races.
 ONE_LEVEL = "not repeatable_read and not serializable"
 # Minutes for a hundred thousand rows.
@@ -261,7 +287,17 @@ def _run(nodes: Collection[str], word: str, told: Path) -> int:
     os.dup2(output, 1)
     os.dup2(output, 2)
     first = _First(word)
-    options = ["-q", "-x", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", f"timeout={SECONDS_PER_TEST}"]
+    options = [
+        "-q",
+        "-x",
+        "--assert=plain",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-o",
+        f"timeout={SECONDS_PER_TEST}",
+    ]
     options += ["-k", ONE_LEVEL, *(f"--deselect={node}" for node in TOO_LONG)]
     code = int(pytest.main([*options, *nodes], plugins=[first]))
     if first.failed:

@@ -13,9 +13,13 @@ EXCERPT = 60
 
 # What ends one expression and begins the next, or something that is none.
 DELIMITERS = frozenset(
-    "where on having when if elsif elseif while then loop else end group order limit offset returning union except "
-    "intersect for from join inner left right full cross select set using into return by values with as begin declare "
-    "check window exit continue do perform raise insert update delete , ; := ".split()
+    (
+        *("where", "on", "having", "when", "if", "elsif", "elseif", "while", "then", "loop", "else", "end"),
+        *("group", "order", "limit", "offset", "returning", "union", "except", "intersect", "for", "window"),
+        *("from", "join", "inner", "left", "right", "full", "cross", "select", "set", "using", "into", "return"),
+        *("by", "values", "with", "as", "begin", "declare", "check", "exit", "continue", "do", "perform", "raise"),
+        *("insert", "update", "delete", ",", ";", ":="),
+    )
 )
 # After these a condition follows: what becomes of a single one that has no operands to leave out.
 CHOOSES = frozenset(("where", "having"))

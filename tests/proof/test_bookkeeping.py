@@ -116,7 +116,9 @@ def test_an_audit_takes_its_counts_along(books: _Connection) -> None:
     assert books.execute("select from integrity.audit_count").rowcount == 0
 
 
-@pytest.mark.parametrize(("table", "name"), [("repair_item", "repair_item_run_fk"), ("repair_change", "repair_change_run_fk")])
+@pytest.mark.parametrize(
+    ("table", "name"), [("repair_item", "repair_item_run_fk"), ("repair_change", "repair_change_run_fk")]
+)
 def test_a_run_with_rows_stays(table: str, name: str, books: _Connection) -> None:
     other = ({"repair_item", "repair_change"} - {table}).pop()
     books.execute(f"delete from integrity.{other}".encode())

@@ -84,7 +84,9 @@ def may(connection: _Connection, rights: dict[Right, bool]) -> dict[Right, bool]
         assert row is not None
         # One who has nothing, not even the schema, and one who has the schema and nothing in it.
         outsider, insider = f"{row[0]}_out", f"{row[0]}_in"
-        connection.execute(f"create role {outsider}; create role {insider}; set local statement_timeout = '60s'".encode())
+        connection.execute(
+            f"create role {outsider}; create role {insider}; set local statement_timeout = '60s'".encode()
+        )
         connection.execute(f"grant usage on schema integrity to {insider}".encode())
         for right in rights:
             role = right.role

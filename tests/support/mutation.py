@@ -51,7 +51,7 @@ def meet() -> None:
 
 
 def _copied(target: Target) -> bool:
-    """Make an empty database a copy of `BASE`, which takes less time than to migrate it; return whether it was empty."""
+    """Make an empty database a copy of `BASE`, faster than to migrate it; return whether it was empty."""
     with target.connect(autocommit=True) as connection:
         row = connection.execute(f"select exists ({USED}), datistemplate {THIS}").fetchone()
         name = connection.info.dbname
