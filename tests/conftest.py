@@ -17,6 +17,7 @@ from pytest_postgresql import factories
 
 from checks import migrate, server
 from checks.target import Target
+from tests.support import mutation
 
 SERVER_VARIABLE = "QUEST_INTEGRITY_TEST_SERVER"
 APP_TABLES = Path(__file__).parent / "support" / "app_tables.sql"
@@ -33,16 +34,24 @@ def pytest_configure(config: pytest.Config) -> None:
         for name in [name for name in os.environ if name.startswith("PG") and name != "PG_BINDIR"]:
             del os.environ[name]
         os.environ.pop("DATABASE_URL", None)
-        stack = ExitStack()
-        running = stack.enter_context(server.throwaway())
-        _require_version(running)
-        _keep_roles(running)
-        # Workers are started later and inherit the environment; changes to options do not reach them.
-        os.environ[SERVER_VARIABLE] = f"{running.sockets}:{running.port}"
-        config.stash[_server] = stack
+        # Who names a mutation also keeps a server, and names it.
+        if mutation.VARIABLE not in os.environ:
+            _start_server(config)
+    if mutation.VARIABLE in os.environ:
+        mutation.meet()
     host, port = os.environ[SERVER_VARIABLE].rsplit(":", 1)
     config.option.postgresql_host = host
     config.option.postgresql_port = port
+
+
+def _start_server(config: pytest.Config) -> None:
+    stack = ExitStack()
+    running = stack.enter_context(server.throwaway())
+    config.stash[_server] = stack
+    _require_version(running)
+    keep_roles(running)
+    # Workers are started later and inherit the environment; changes to options do not reach them.
+    os.environ[SERVER_VARIABLE] = f"{running.sockets}:{running.port}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -58,7 +67,7 @@ def _require_version(running: server.Server) -> None:
         raise pytest.UsageError(f"the server says it is {row}, its program says {expected}")
 
 
-def _keep_roles(running: server.Server) -> None:
+def keep_roles(running: server.Server) -> None:
     """Create the layer's roles and keep them in use.
 
     They belong to the server, and a downgrade drops those that no database needs: one test must not take them away from

@@ -1,0 +1,114 @@
+"""``make mutants``: the guards and the tests are asked about every mutant; docs/mutants.md has the answers."""
+
+import argparse
+import fnmatch
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from checks import migrate, server
+from checks.target import Target
+from tests.mutants import grants, guards, report, suite
+from tests.mutants.catalog import Mutant, mutants
+
+ANSWERS = suite.ROOT / ".mutants" / "answers.jsonl"
+
+_Connection = psycopg.Connection[Any]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; return 1 when a mutant survives that nobody has argued for, or the guards miss one."""
+    options = _parse(arguments)
+    ANSWERS.parent.mkdir(exist_ok=True)
+    with _migrated() as connection:
+        chosen = [mutant for mutant in mutants(connection) if fnmatch.fnmatch(mutant.name, options.only)]
+        verdicts = guards.judge(connection, chosen)
+        possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
+        if not options.guards_only:
+            _ask_grants(connection, _left([mutant for mutant in possible if mutant.kind == "grant"], options))
+    if not options.guards_only:
+        _ask(suite.in_turn(mutant for mutant in _left(possible, options) if suite.asked(mutant)), options.jobs)
+    answers = suite.read(ANSWERS)
+    found = {mutant: answers[key] for mutant in possible if (key := (mutant.name, suite.state(mutant))) in answers}
+    _remember(found)
+    if options.only == "*":
+        report.PATH.write_text(report.render(report.Run(verdicts, found)))
+    missed = [mutant.name for mutant in possible if not verdicts[mutant].noticed]
+    return _say(missed, report.unargued(found))
+
+
+def _say(missed: list[str], unargued: list[str]) -> int:
+    for what, names in (("the guards miss", missed), ("no test notices, and nobody has said why,", unargued)):
+        for name in names:
+            print(f"{what} {name}")
+    return 1 if missed or unargued else 0
+
+
+def _left(chosen: list[Mutant], options: argparse.Namespace) -> list[Mutant]:
+    """Return those that the tests have not been asked about; with `--again` also those that survived."""
+    there = suite.read(ANSWERS)
+    done = {key for key, answer in there.items() if answer.killer is not None or not options.again}
+    return [mutant for mutant in chosen if (mutant.name, suite.state(mutant)) not in done]
+
+
+def _ask_grants(connection: _Connection, left: list[Mutant]) -> None:
+    for mutant in left:
+        suite.append(ANSWERS, suite.Answer(mutant.name, suite.state(mutant), grants.killer(connection, mutant)))
+
+
+def _ask(left: list[Mutant], jobs: int) -> None:
+    """Ask the tests, in several processes."""
+    known = _known()
+    children = []
+    for share in suite.shares(left, jobs):
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                suite.ask(share, known, ANSWERS)
+                code = 0
+            except Exception:
+                traceback.print_exc()
+            finally:
+                # Whatever happened: what the parent has open is not ours to close.
+                os._exit(code)
+        children.append(child)
+    failed = [child for child in children if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0]
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {jobs} jobs failed; run it again, it goes on where it was")
+
+
+def _known() -> dict[str, str]:
+    return dict(json.loads(report.KILLERS.read_text())) if report.KILLERS.exists() else {}
+
+
+def _remember(tests: dict[Mutant, suite.Answer]) -> None:
+    known = _known() | {mutant.name: answer.killer for mutant, answer in tests.items() if answer.killer is not None}
+    report.KILLERS.write_text(json.dumps(known, indent=0, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _migrated() -> Iterator[_Connection]:
+    with server.throwaway() as running:
+        target = Target(running.url, "mutants")
+        migrate.upgrade(target)
+        with target.connect(autocommit=True) as connection:
+            yield connection
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--only", default="*", metavar="PATTERN", help="mutants whose names match, such as 'trigger *'")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
+    parser.add_argument("--again", action="store_true", help="ask the tests again about mutants that survived")
+    parser.add_argument("--guards-only", action="store_true", help="do not ask the tests")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,91 @@
+"""The second question: do the guards notice a mutant? Every mutant is rolled back."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from checks import guards
+from tests.mutants.catalog import Mutant
+
+_Connection = psycopg.Connection[Any]
+SETTINGS = "set local search_path = pg_catalog, pg_temp; set local client_min_messages = error"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant.
+
+    Args:
+        refused: PostgreSQL's own refusal, if it does not let this mutant be.
+        noticed: Whether the guards find damage.
+    """
+
+    refused: str | None
+    noticed: bool
+
+
+def judge(connection: _Connection, mutants: Iterable[Mutant]) -> dict[Mutant, Verdict]:
+    """Ask the guards about mutants of a migrated database, which is as before when this returns.
+
+    They are asked about many at once. Whoever is not named then, or was refused, is asked about alone.
+
+    Args:
+        connection: To a database without rows.
+        mutants: Any.
+    """
+    verdicts = {}
+    for together in _rounds(mutants):
+        refused, damaged = _ask(connection, together)
+        for mutant in together:
+            if mutant in refused or _guard(mutant) not in damaged:
+                own_refusal, own_damage = (refused, damaged) if len(together) == 1 else _ask(connection, [mutant])
+                verdicts[mutant] = Verdict(own_refusal.get(mutant), bool(own_damage))
+            else:
+                verdicts[mutant] = Verdict(None, True)
+    return verdicts
+
+
+def refusal(connection: _Connection, mutant: Mutant) -> str | None:
+    """Return why PostgreSQL does not let a mutant be, if it does not."""
+    with connection.transaction(force_rollback=True):
+        return _apply(connection, [mutant]).get(mutant)
+
+
+def _ask(connection: _Connection, mutants: Sequence[Mutant]) -> tuple[dict[Mutant, str], set[str]]:
+    """Return what was refused, and what the guards call damaged while the rest is there."""
+    with connection.transaction(force_rollback=True):
+        refused = _apply(connection, mutants)
+        return refused, {guard.identity for guard in guards.damaged(connection)}
+
+
+def _apply(connection: _Connection, mutants: Sequence[Mutant]) -> dict[Mutant, str]:
+    refused = {}
+    connection.execute(SETTINGS)
+    for mutant in mutants:
+        try:
+            with connection.transaction():
+                connection.execute(mutant.sql.encode())
+        except psycopg.Error as error:
+            refused[mutant] = str(error.diag.message_primary)
+    return refused
+
+
+def _rounds(mutants: Iterable[Mutant]) -> Iterator[list[Mutant]]:
+    """Divide mutants so that each round has one of an object at most; what takes other objects along comes alone."""
+    waiting: dict[str, list[Mutant]] = defaultdict(list)
+    for mutant in mutants:
+        if "cascade" in mutant.sql:
+            yield [mutant]
+        else:
+            waiting[_guard(mutant)].append(mutant)
+    while waiting:
+        yield [mutants_of_one.pop() for mutants_of_one in waiting.values()]
+        waiting = defaultdict(list, {name: rest for name, rest in waiting.items() if rest})
+
+
+def _guard(mutant: Mutant) -> str:
+    """Return what the guards call the object of a mutant."""
+    return mutant.subject.partition(" ")[2] if mutant.kind == "grant" else mutant.subject

@@ -1,0 +1,171 @@
+"""docs/mutants.md: what was asked, what was answered, and why the survivors may live."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutants.catalog import Mutant
+from tests.mutants.guards import Verdict
+from tests.mutants.suite import ROOT, Answer, asked
+
+PATH = ROOT / "docs" / "mutants.md"
+KILLERS = Path(__file__).with_name("killers.json")
+# By a mutant's name, or by the beginning of several and *: why it is right that no test notices.
+ARGUMENTS = Path(__file__).with_name("arguments.json")
+KINDS = ("constraint", "trigger", "function", "procedure", "view", "column", "grant")
+OBJECT = re.compile(r"^\| (\w+) \| `([^`]+)` \| \d+ \|", re.MULTILINE)
+TOP = """# Mutants
+
+<!-- Written by `make mutants`. -->
+
+Does anything notice when a part of the layer is weakened? `make mutants` takes one thing away from one object, again
+and again, and asks two questions each time: do the guards notice (`quest-integrity guards` exits with 3), and does an
+ordinary test fail?
+
+The mutants are generated from the catalog, so a new trigger or constraint has some without anybody writing them:
+
+- **constraints**: dropped; not valid; a CHECK always true, or without one operand or one value of a list; a key
+  deferrable, on one column more or one less; a foreign key not deferrable, initially immediate, cascading, on one
+  column less, without its action;
+- **triggers**: dropped; disabled; for replicas only; without one event, one column of UPDATE OF, the condition or one
+  operand of it; before instead of after and the other way round;
+- **functions**: emptied; without one statement, one operand of a condition, one value of a list, one row lock; a single
+  condition turned round or taken away; without a setting such as search_path; definer and invoker exchanged;
+- **views**: dropped; finding nothing; without one branch of a union, one operand or, in a rule, one value;
+- **columns** of the layer's own tables: without their default or identity;
+- **grants**: each revoked; everything taken from the owner; granted to public.
+
+A test compares the list of objects below with the catalog of today, and asks the guards about a few mutants of each.
+
+## Answers
+
+The second question is asked on one database, each mutant rolled back. For the first, the ordinary tests run on
+databases whose layer is mutated right after the migration (`tests/support/mutation.py`), until one fails. Tests that
+compare the catalog with a list would notice everything and are not asked (`NOT_ASKED` in `tests/mutants/suite.py`),
+and the guards keep quiet meanwhile: only what the layer *does* counts. Of a test with many cases the ones that name the
+object are run, and a few others; for grants, every privilege of the object is tried by every role, as
+`tests/roles/test_tried.py` does.
+"""
+NOT_ASKED = """
+The tests are not asked about everything that PostgreSQL allows:
+
+- **not valid**: PostgreSQL holds new rows to such a constraint as to any other, so no write can tell. The guards can.
+- **What has done its work before a mutant can be there**: the functions and views that only migrations use (roles,
+  rules, backfill, the fit check, partitions), and the guards' own. `tests/migrations`, `tests/adoption`, `tests/roles`
+  and `tests/proof/test_guards.py` are about those; here only the second question is asked.
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run.
+
+    Args:
+        verdicts: What the guards said, of every mutant.
+        answers: What the tests said, of those they were asked about.
+    """
+
+    verdicts: dict[Mutant, Verdict]
+    answers: dict[Mutant, Answer]
+
+
+def render(run: Run) -> str:
+    """Return the whole document."""
+    return "\n".join([TOP, *_summary(run), NOT_ASKED, *_survivors(run), *_refused(run), *_objects(run)]) + "\n"
+
+
+def listed(text: str) -> set[tuple[str, str]]:
+    """Return the objects that a document lists, as kind and name."""
+    return set(OBJECT.findall(text))
+
+
+def unargued(answers: dict[Mutant, Answer]) -> list[str]:
+    """Return the names of the survivors that nobody has argued for."""
+    return [mutant.name for mutant in _alive(answers) if argument(mutant) is None]
+
+
+def argument(mutant: Mutant) -> str | None:
+    """Return why a mutant may survive, if somebody has said so."""
+    for name, why in json.loads(ARGUMENTS.read_text()).items():
+        if mutant.name == name or (name.endswith("*") and mutant.name.startswith(name[:-1])):
+            return str(why)
+    return None
+
+
+def _alive(answers: dict[Mutant, Answer]) -> list[Mutant]:
+    return [mutant for mutant, answer in answers.items() if answer.killer is None]
+
+
+def _summary(run: Run) -> Iterator[str]:
+    yield "| of | objects | mutants | PostgreSQL refuses | guards notice | tests asked | tests notice | survive |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for kind in KINDS:
+        yield _row(kind, run, [mutant for mutant in run.verdicts if mutant.kind == kind])
+    yield _row("**all**", run, list(run.verdicts))
+    left = sum(1 for mutant, verdict in run.verdicts.items() if _open(mutant, verdict, run))
+    if left:
+        yield f"\nOf {left} mutants that the tests can meet they have not been asked yet: `make mutants` goes on."
+
+
+def _row(name: str, run: Run, mutants: list[Mutant]) -> str:
+    objects = {(mutant.kind, mutant.subject) for mutant in mutants}
+    possible = [mutant for mutant in mutants if run.verdicts[mutant].refused is None]
+    noticed = sum(run.verdicts[mutant].noticed for mutant in possible)
+    answers = [run.answers[mutant] for mutant in possible if mutant in run.answers]
+    killed = sum(answer.killer is not None for answer in answers)
+    return (
+        f"| {name} | {len(objects)} | {len(mutants)} | {len(mutants) - len(possible)} "
+        f"| {_share(noticed, len(possible))} | {len(answers)} | {_share(killed, len(answers))} "
+        f"| {len(answers) - killed} |"
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} ({100 * part / whole:.1f} %)" if whole else "-"
+
+
+def _open(mutant: Mutant, verdict: Verdict, run: Run) -> bool:
+    return verdict.refused is None and asked(mutant) and mutant not in run.answers
+
+
+def _survivors(run: Run) -> Iterator[str]:
+    yield "## Survivors of the tests\n"
+    alive = _alive(run.answers)
+    if not alive:
+        yield "None.\n"
+        return
+    yield "The guards notice every one of them.\n\n| mutant | why no test notices |\n|---|---|"
+    for mutant in alive:
+        yield f"| {mutant.kind} `{mutant.subject}`: {mutant.what} | {argument(mutant) or '**nobody has said why**'} |"
+    yield ""
+
+
+def _refused(run: Run) -> Iterator[str]:
+    yield "## Refused by PostgreSQL\n"
+    yield "Mutants that do not compile, or that the layer's own rows or other constraints do not allow.\n"
+    refusals = Counter(verdict.refused for verdict in run.verdicts.values() if verdict.refused is not None)
+    yield "| message | mutants |\n|---|---|"
+    for message, count in sorted(refusals.items()):
+        yield f"| {message} | {count} |"
+    yield ""
+
+
+def _objects(run: Run) -> Iterator[str]:
+    yield "## Every object and its mutants\n"
+    yield "Of the months of the event log one stands for all.\n"
+    yield "| of | object | mutants | guards notice | tests notice |\n|---|---|---|---|---|"
+    found: dict[tuple[str, str], list[Mutant]] = {}
+    for mutant in run.verdicts:
+        found.setdefault((mutant.kind, mutant.subject), []).append(mutant)
+    for (kind, subject), mutants in found.items():
+        possible = [mutant for mutant in mutants if run.verdicts[mutant].refused is None]
+        noticed = sum(run.verdicts[mutant].noticed for mutant in possible)
+        yield f"| {kind} | `{subject}` | {len(mutants)} | {noticed} of {len(possible)} | {_killed(run, possible)} |"
+
+
+def _killed(run: Run, mutants: Iterable[Mutant]) -> str:
+    answers = [run.answers[mutant] for mutant in mutants if mutant in run.answers]
+    return f"{sum(answer.killer is not None for answer in answers)} of {len(answers)}" if answers else "-"

@@ -1,0 +1,60 @@
+"""Every object of the layer has its mutants and is listed in docs/mutants.md, and the guards notice a slice of them."""
+
+import random
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.mutants import guards, report
+from tests.mutants.catalog import Mutant, mutants
+from tests.support import mutation
+from tests.support.database import target_of
+
+_Connection = psycopg.Connection[Any]
+
+SEED = 20261123
+OF_EACH_OBJECT = 2
+
+
+def test_the_document_lists_the_objects_of_today(migrated: _Connection) -> None:
+    """After a change that this does not like: make mutants."""
+    today = {(mutant.kind, mutant.subject) for mutant in mutants(migrated)}
+    assert report.listed(report.PATH.read_text()) == today
+
+
+def test_every_constraint_trigger_function_and_view_has_mutants(migrated: _Connection) -> None:
+    guarded = migrated.execute(
+        "select kind, identity from integrity.guard where kind in ('constraint', 'trigger', 'function', 'view')"
+    ).fetchall()
+    assert set(guarded) - {(mutant.kind, mutant.subject) for mutant in mutants(migrated)} == set()
+
+
+def test_every_mutant_has_a_name_of_its_own(migrated: _Connection) -> None:
+    found = mutants(migrated)
+    assert len({mutant.name for mutant in found}) == len(found)
+
+
+def test_the_guards_notice(migrated: _Connection) -> None:
+    chosen = _slice(mutants(migrated))
+    verdicts = guards.judge(migrated, chosen)
+    possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
+    assert len(possible) > 500
+    assert [mutant.name for mutant in possible if not verdicts[mutant].noticed] == []
+
+
+def test_a_mutation_is_met_only_where_its_object_is(empty: _Connection, migrated: _Connection) -> None:
+    drop = "drop trigger integrity_mark on public.quests_quest"
+    assert mutation.apply(target_of(migrated), drop)
+    assert not mutation.apply(target_of(empty), drop)
+    with pytest.raises(psycopg.errors.SyntaxError):
+        mutation.apply(target_of(migrated), "drop it")
+
+
+def _slice(found: list[Mutant]) -> list[Mutant]:
+    """Choose a few mutants of each object, always the same."""
+    draw = random.Random(SEED)
+    by_object: dict[tuple[str, str], list[Mutant]] = {}
+    for mutant in found:
+        by_object.setdefault((mutant.kind, mutant.subject), []).append(mutant)
+    return [mutant for each in by_object.values() for mutant in draw.sample(each, min(OF_EACH_OBJECT, len(each)))]
