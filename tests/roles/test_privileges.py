@@ -55,7 +55,7 @@ class TestTheMatrix:
         [
             ("public", set()),
             (APP, set()),
-            ("integrity_reader", {"+usage", "+select"}),
+            ("integrity_reader", {"+usage", "+select", "+execute"}),
             ("integrity_operator", {"+usage", "+select", "+execute"}),
         ],
     )
@@ -64,6 +64,10 @@ class TestTheMatrix:
         lines = [line for line in privileges.EXPECTED.read_text().splitlines() if line.startswith(f"  {role} ")]
         assert len(lines) > 50
         assert {word for line in lines for word in re.findall(r"\+\w+", line)} == granted
+
+    def test_a_reader_executes_the_audit_and_nothing_else(self) -> None:
+        may = re.findall(r"^(.+)\n(?:  .*\n)*?  integrity_reader +\+execute$", privileges.EXPECTED.read_text(), re.M)
+        assert [subject.rsplit(", ", 1)[1] for subject in may] == ["integrity.audit()"]
 
     def test_maintain_is_for_owners(self, layer: Database, cluster: Cluster) -> None:
         with layer.session(DBA) as connection:
