@@ -1,8 +1,10 @@
 """The second question: do the guards notice a mutant? Every mutant is rolled back."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -48,10 +50,18 @@ def judge(connection: _Connection, mutants: Iterable[Mutant]) -> dict[Mutant, Ve
     return verdicts
 
 
-def refusal(connection: _Connection, mutant: Mutant) -> str | None:
-    """Return why PostgreSQL does not let a mutant be, if it does not."""
-    with connection.transaction(force_rollback=True):
-        return _apply(connection, [mutant]).get(mutant)
+def read(verdicts: Path) -> dict[tuple[str, str], Verdict]:
+    """Return the verdicts in a file of JSON lines, by mutant and state."""
+    if not verdicts.exists():
+        return {}
+    found = map(json.loads, verdicts.read_text().splitlines())
+    return {(line["mutant"], line["state"]): Verdict(line["refused"], line["noticed"]) for line in found}
+
+
+def append(verdicts: Path, mutant: str, state: str, verdict: Verdict) -> None:
+    """Add a verdict to a file."""
+    with verdicts.open("a") as file:
+        file.write(json.dumps({"mutant": mutant, "state": state} | asdict(verdict)) + "\n")
 
 
 def _ask(connection: _Connection, mutants: Sequence[Mutant]) -> tuple[dict[Mutant, str], set[str]]:

@@ -15,6 +15,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # An endless loop is an answer too.
 SECONDS_PER_TEST = 60
 CRASHED = 70
+NOTHING = "select"
 # Objects that work while a database is migrated, when there are no mutants yet; the guards' own; and what passes on
 # what the guards say, so that every mutant shows in it.
 BEFORE = re.compile(
@@ -138,10 +140,12 @@ class _First:
 
 def state(mutant: Mutant) -> str:
     """Return a digest of all that an answer depends on, but for the tests."""
-    digest = hashlib.sha256(mutant.sql.encode())
-    for file in sorted((ROOT / "sql").rglob("*.sql")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+    return hashlib.sha256(mutant.sql.encode() + _sql()).hexdigest()[:16]
+
+
+@cache
+def _sql() -> bytes:
+    return b"".join(file.read_bytes() for file in sorted((ROOT / "sql").rglob("*.sql")))
 
 
 def asked(mutant: Mutant) -> bool:
@@ -184,9 +188,10 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None
         answers: Where to append.
 
     Raises:
-        RuntimeError: pytest itself failed.
+        RuntimeError: pytest itself failed, or a test that fails without any mutant.
     """
     recent: dict[str, list[str]] = {}
+    sound: set[str] = set()
     often: dict[str, Counter[str]] = defaultdict(Counter)
     _import_all()
     with server.throwaway() as running, tempfile.TemporaryDirectory() as folder:
@@ -205,6 +210,12 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None
                 _drop_databases(running)
                 if (killer := _first_failure(nodes, _word(mutant), Path(folder) / "failed")) is not None:
                     break
+            if killer is not None and killer not in sound:
+                Path(os.environ[mutation.VARIABLE]).write_text(NOTHING)
+                _drop_databases(running)
+                if _first_failure([killer], _word(mutant), Path(folder) / "failed") is not None:
+                    raise RuntimeError(f"{killer} fails without a mutant too")
+                sound.add(killer)
             if killer is not None:
                 often[mutant.kind][killer] += 1
                 found[:] = [killer, *(node for node in found if node != killer)]
