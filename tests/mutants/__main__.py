@@ -49,7 +49,7 @@ def _judge(connection: _Connection, chosen: list[Mutant]) -> dict[Mutant, guards
     """Ask the guards about those that they have not been asked about, and keep what they say."""
     there = guards.read(VERDICTS)
     left = [mutant for mutant in chosen if (mutant.name, suite.state(mutant)) not in there]
-    for mutant, verdict in guards.judge(connection, left).items():
+    for mutant, verdict in guards.judge(connection, left):
         guards.append(VERDICTS, mutant.name, suite.state(mutant), verdict)
     there = guards.read(VERDICTS)
     return {mutant: there[mutant.name, suite.state(mutant)] for mutant in chosen}

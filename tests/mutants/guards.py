@@ -29,8 +29,8 @@ class Verdict:
     noticed: bool
 
 
-def judge(connection: _Connection, mutants: Iterable[Mutant]) -> dict[Mutant, Verdict]:
-    """Ask the guards about mutants of a migrated database, which is as before when this returns.
+def judge(connection: _Connection, mutants: Iterable[Mutant]) -> Iterator[tuple[Mutant, Verdict]]:
+    """Ask the guards about mutants of a migrated database, which is as before after each of them.
 
     They are asked about many at once. Whoever is not named then, or was refused, is asked about alone.
 
@@ -38,16 +38,14 @@ def judge(connection: _Connection, mutants: Iterable[Mutant]) -> dict[Mutant, Ve
         connection: To a database without rows.
         mutants: Any.
     """
-    verdicts = {}
     for together in _rounds(mutants):
         refused, damaged = _ask(connection, together)
         for mutant in together:
             if mutant in refused or _guard(mutant) not in damaged:
                 own_refusal, own_damage = (refused, damaged) if len(together) == 1 else _ask(connection, [mutant])
-                verdicts[mutant] = Verdict(own_refusal.get(mutant), bool(own_damage))
+                yield mutant, Verdict(own_refusal.get(mutant), bool(own_damage))
             else:
-                verdicts[mutant] = Verdict(None, True)
-    return verdicts
+                yield mutant, Verdict(None, True)
 
 
 def read(verdicts: Path) -> dict[tuple[str, str], Verdict]:
