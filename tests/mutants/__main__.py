@@ -17,7 +17,9 @@ from checks.target import Target
 from tests.mutants import grants, guards, report, suite
 from tests.mutants.catalog import Mutant, mutants
 
+# What is known already: a run that was interrupted goes on, until sql/ changes.
 ANSWERS = suite.ROOT / ".mutants" / "answers.jsonl"
+VERDICTS = suite.ROOT / ".mutants" / "verdicts.jsonl"
 
 _Connection = psycopg.Connection[Any]
 
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     ANSWERS.parent.mkdir(exist_ok=True)
     with _migrated() as connection:
         chosen = [mutant for mutant in mutants(connection) if fnmatch.fnmatch(mutant.name, options.only)]
-        verdicts = guards.judge(connection, chosen)
+        verdicts = _judge(connection, chosen)
         possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
         if not options.guards_only:
             _ask_grants(connection, _left([mutant for mutant in possible if mutant.kind == "grant"], options))
@@ -41,6 +43,16 @@ def main(arguments: Sequence[str]) -> int:
         report.PATH.write_text(report.render(report.Run(verdicts, found)))
     missed = [mutant.name for mutant in possible if not verdicts[mutant].noticed]
     return _say(missed, report.unargued(found))
+
+
+def _judge(connection: _Connection, chosen: list[Mutant]) -> dict[Mutant, guards.Verdict]:
+    """Ask the guards about those that they have not been asked about, and keep what they say."""
+    there = guards.read(VERDICTS)
+    left = [mutant for mutant in chosen if (mutant.name, suite.state(mutant)) not in there]
+    for mutant, verdict in guards.judge(connection, left):
+        guards.append(VERDICTS, mutant.name, suite.state(mutant), verdict)
+    there = guards.read(VERDICTS)
+    return {mutant: there[mutant.name, suite.state(mutant)] for mutant in chosen}
 
 
 def _say(missed: list[str], unargued: list[str]) -> int:

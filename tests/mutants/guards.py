@@ -1,8 +1,10 @@
 """The second question: do the guards notice a mutant? Every mutant is rolled back."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -27,8 +29,8 @@ class Verdict:
     noticed: bool
 
 
-def judge(connection: _Connection, mutants: Iterable[Mutant]) -> dict[Mutant, Verdict]:
-    """Ask the guards about mutants of a migrated database, which is as before when this returns.
+def judge(connection: _Connection, mutants: Iterable[Mutant]) -> Iterator[tuple[Mutant, Verdict]]:
+    """Ask the guards about mutants of a migrated database, which is as before after each of them.
 
     They are asked about many at once. Whoever is not named then, or was refused, is asked about alone.
 
@@ -36,22 +38,28 @@ def judge(connection: _Connection, mutants: Iterable[Mutant]) -> dict[Mutant, Ve
         connection: To a database without rows.
         mutants: Any.
     """
-    verdicts = {}
     for together in _rounds(mutants):
         refused, damaged = _ask(connection, together)
         for mutant in together:
             if mutant in refused or _guard(mutant) not in damaged:
                 own_refusal, own_damage = (refused, damaged) if len(together) == 1 else _ask(connection, [mutant])
-                verdicts[mutant] = Verdict(own_refusal.get(mutant), bool(own_damage))
+                yield mutant, Verdict(own_refusal.get(mutant), bool(own_damage))
             else:
-                verdicts[mutant] = Verdict(None, True)
-    return verdicts
+                yield mutant, Verdict(None, True)
 
 
-def refusal(connection: _Connection, mutant: Mutant) -> str | None:
-    """Return why PostgreSQL does not let a mutant be, if it does not."""
-    with connection.transaction(force_rollback=True):
-        return _apply(connection, [mutant]).get(mutant)
+def read(verdicts: Path) -> dict[tuple[str, str], Verdict]:
+    """Return the verdicts in a file of JSON lines, by mutant and state."""
+    if not verdicts.exists():
+        return {}
+    found = map(json.loads, verdicts.read_text().splitlines())
+    return {(line["mutant"], line["state"]): Verdict(line["refused"], line["noticed"]) for line in found}
+
+
+def append(verdicts: Path, mutant: str, state: str, verdict: Verdict) -> None:
+    """Add a verdict to a file."""
+    with verdicts.open("a") as file:
+        file.write(json.dumps({"mutant": mutant, "state": state} | asdict(verdict)) + "\n")
 
 
 def _ask(connection: _Connection, mutants: Sequence[Mutant]) -> tuple[dict[Mutant, str], set[str]]:

@@ -107,7 +107,7 @@ def _summary(run: Run) -> Iterator[str]:
     yield _row("**all**", run, list(run.verdicts))
     left = sum(1 for mutant, verdict in run.verdicts.items() if _open(mutant, verdict, run))
     if left:
-        yield f"\nOf {left} mutants that the tests can meet they have not been asked yet: `make mutants` goes on."
+        yield f"\nThe tests can meet {left} more and have not been asked about them yet: `make mutants` goes on there."
 
 
 def _row(name: str, run: Run, mutants: list[Mutant]) -> str:
@@ -135,7 +135,7 @@ def _survivors(run: Run) -> Iterator[str]:
     yield "## Survivors of the tests\n"
     alive = _alive(run.answers)
     if not alive:
-        yield "None.\n"
+        yield "None, of those that the tests were asked about.\n"
         return
     yield "The guards notice every one of them.\n\n| mutant | why no test notices |\n|---|---|"
     for mutant in alive:

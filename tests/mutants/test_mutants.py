@@ -37,7 +37,7 @@ def test_every_mutant_has_a_name_of_its_own(migrated: _Connection) -> None:
 
 def test_the_guards_notice(migrated: _Connection) -> None:
     chosen = _slice(mutants(migrated))
-    verdicts = guards.judge(migrated, chosen)
+    verdicts = dict(guards.judge(migrated, chosen))
     possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
     assert len(possible) > 500
     assert [mutant.name for mutant in possible if not verdicts[mutant].noticed] == []
