@@ -56,6 +56,10 @@ The tests are not asked about everything that PostgreSQL allows:
 - **What has done its work before a mutant can be there**: the functions and views that only migrations use (roles,
   rules, backfill, the fit check, partitions), and the guards' own. `tests/migrations`, `tests/adoption`, `tests/roles`
   and `tests/proof/test_guards.py` are about those; here only the second question is asked.
+- **The history and the metrics**: they pass on what the guards say, so every mutant would show in them.
+
+Of the tests, `tests/law`, `tests/mechanism`, `tests/proof` and `tests/runner` are asked. `tests/races`, which is what a
+missing lock would meet, takes too long to be asked a thousand times.
 """
 
 
