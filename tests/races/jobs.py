@@ -4,7 +4,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -40,8 +40,10 @@ def copy_database(url: str, template: str, name: str) -> str:
     return make_conninfo(url, dbname=name)
 
 
-def run_all(url: str, template: str, seed: int, triples: int, jobs: int) -> tuple[Tally, Tally]:
-    """Run every ordering of every pair, and drawn races of three sessions.
+def run_all(
+    url: str, template: str, seed: int, triples: int, jobs: int, levels: Collection[str]
+) -> tuple[Tally, Tally]:
+    """Run every ordering of every pair at some isolation levels, and drawn races of three sessions.
 
     Args:
         url: A server that nobody else uses.
@@ -49,13 +51,15 @@ def run_all(url: str, template: str, seed: int, triples: int, jobs: int) -> tupl
         seed: Draws the races of three sessions.
         triples: How many of those.
         jobs: How many processes.
+        levels: The isolation levels of the pairs.
 
     Returns:
         What the races of two and of three sessions came to.
     """
     pairs, threes = Tally(), Tally()
     chance = random.Random(seed)
-    tasks = [Task(batch) for batch in _batches(cells())]
+    chosen = (cell for cell in cells() if set(cell.levels) <= set(levels))
+    tasks = [Task(batch) for batch in _batches(chosen)]
     tasks += [
         Task([drawn_triple(chance) for _ in batch], chance.randrange(2**32)) for batch in _batches(iter(range(triples)))
     ]
