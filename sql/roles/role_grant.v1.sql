@@ -29,6 +29,9 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.repair_order', 'select'),
   ('reader, operator', 'table', 'integrity.repair_run', 'select'),
   ('reader, operator', 'table', 'integrity.rule', 'select'),
+  ('reader, operator', 'table', 'integrity.suspect_duplicate', 'select'),
+  ('reader, operator', 'table', 'integrity.suspect_pair', 'select'),
+  ('reader, operator', 'table', 'integrity.suspect_quest', 'select'),
   ('reader, operator', 'table', 'integrity.violation_summary', 'select'),
   ('reader, operator', 'table', 'integrity.violations', 'select'),
   -- An audit says whom it concerns and how many rows it looked at. Nobody's texts, and no password.
@@ -40,7 +43,6 @@ with listed (grantees, kind, target, rights) as (
   ('reader', 'table', 'integrity.repair_change', 'select (run, number, rule, quest_id, relation, row_key)'),
   ('operator', 'table', 'integrity.repair_change', 'select'),
   ('operator', 'table', 'integrity.repair_effect', 'select'),
-  ('reader, operator', 'function', 'integrity.audit()', 'execute'),
   ('operator', 'function', 'integrity.record_audit()', 'execute'),
   ('operator', 'function', 'integrity.quest_rows(bigint[])', 'execute'),
   ('operator', 'function', 'integrity.start_repair(text, jsonb)', 'execute'),

@@ -11,12 +11,12 @@ from integrity.backfill as task
 union all
 select
   law.relation as diagram,
-  (quoted.parts)[1] as node,
+  status.name as node,
   '' as note,
-  quoted.position
+  status.position
 from integrity.law as law
 cross join
-  lateral regexp_matches(law.definition, '''([^'']+)''', 'g') with ordinality as quoted (parts, position)
+  lateral unnest(substring(law.definition, '\{.*\}')::text[]) with ordinality as status (name, position)
 where law.name like '%\_status\_known'
 union all
 select distinct

@@ -48,13 +48,15 @@ class TestTheMatrix:
         assert [line for line in found.splitlines() if others.match(line)] == [
             line for line in expected.splitlines() if others.match(line)
         ]
-        assert "+" not in "".join(line for line in found.splitlines() if line.startswith(f"  {OWNER} "))
+        owners = [line for line in found.splitlines() if line.startswith(f"  {OWNER} ")]
+        # What everybody may execute.
+        assert [word for line in owners for word in re.findall(r"\+\w+", line)] == ["+execute"] * 2
 
     @pytest.mark.parametrize(
         ("role", "granted"),
         [
-            ("public", set()),
-            (APP, set()),
+            ("public", {"+execute"}),
+            (APP, {"+execute"}),
             ("integrity_reader", {"+usage", "+select", "+execute"}),
             ("integrity_operator", {"+usage", "+select", "+execute"}),
         ],
@@ -65,9 +67,11 @@ class TestTheMatrix:
         assert len(lines) > 50
         assert {word for line in lines for word in re.findall(r"\+\w+", line)} == granted
 
-    def test_a_reader_executes_the_audit_and_nothing_else(self) -> None:
-        may = re.findall(r"^(.+)\n(?:  .*\n)*?  integrity_reader +\+execute$", privileges.EXPECTED.read_text(), re.M)
-        assert [subject.rsplit(", ", 1)[1] for subject in may] == ["integrity.audit()"]
+    @pytest.mark.parametrize("role", ["public", APP, "integrity_reader"])
+    def test_what_everybody_may_execute_does_what_its_caller_may_do(self, role: str) -> None:
+        may = re.findall(rf"^(.+)\n(?:  .*\n)*?  {role} +\+execute$", privileges.EXPECTED.read_text(), re.M)
+        assert [subject.rsplit(", ", 1)[1] for subject in may] == ["integrity.audit()", "integrity.suspects()"]
+        assert not any(subject.startswith("definer") for subject in may)
 
     def test_maintain_is_for_owners(self, layer: Database, cluster: Cluster) -> None:
         with layer.session(DBA) as connection:
