@@ -120,9 +120,9 @@ with object (kind, name, acl, owner, shown) as (
 )
 
 select kind, name, shown, pg_get_userbyid(owner), array(
-  select distinct array[pg_get_userbyid(grantee), lower(privilege_type)]
+  select distinct array[case grantee when 0 then 'public' else pg_get_userbyid(grantee) end, lower(privilege_type)]
   from aclexplode(acl)
-  where grantee <> owner and pg_get_userbyid(grantee) like 'integrity\\_%'
+  where grantee <> owner and (grantee = 0 or pg_get_userbyid(grantee) like 'integrity\\_%')
 )
 from object
 where acl is not null or shown is not null
@@ -335,4 +335,5 @@ def _grants(connection: _Connection) -> Iterator[Mutant]:
             yield Mutant("grant", subject, f"{privilege} revoked from {grantee}", revoke)
         if shown is not None:
             yield Mutant("grant", subject, f"all revoked from {owner}", f"revoke all on {kind} {table} from {owner}")
+        if shown is not None and ["public", shown] not in granted:
             yield Mutant("grant", subject, f"{shown} granted to public", f"grant {shown} on {kind} {table} to public")
