@@ -4,10 +4,11 @@ import argparse
 import fnmatch
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -90,7 +91,14 @@ def _ask(left: list[Mutant], jobs: int) -> None:
                 # Whatever happened: what the parent has open is not ours to close.
                 os._exit(code)
         children.append(child)
-    failed = [child for child in children if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0]
+    try:
+        failed = [child for child in children if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0]
+    except KeyboardInterrupt:
+        # One sent to this process alone has not reached them.
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        raise
     if failed:
         raise RuntimeError(f"{len(failed)} of {jobs} jobs failed; run it again, it goes on where it was")
 
