@@ -40,7 +40,8 @@ begin
       );
     elsif checked.quests is not null then
       return query execute format(
-        'select violation.* from integrity.violations as violation where violation.rule = %L and violation.quest_id = any($1)',
+        'select violation.* from integrity.violations as violation'
+        ' where violation.rule = %L and violation.quest_id = any($1)',
         checked.rule
       )
       using checked.quests;

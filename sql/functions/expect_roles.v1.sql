@@ -36,12 +36,20 @@ begin
     from integrity.guard_found as found
     where
       found.facts ? 'grants'
-      -- Other grants than these stay unexpected.
+      -- Other grants than these, and than the manifest has, stay unexpected.
       and not exists (
         select
         from jsonb_array_elements_text(found.facts -> 'grants') as held (item)
         where
           held.item not like '% to (owner)'
+          and not exists (
+            select
+            from integrity.guard as known
+            where
+              known.kind = found.kind
+              and known.identity = found.identity
+              and known.expected -> 'grants' ? held.item
+          )
           and not exists (
             select
             from given
