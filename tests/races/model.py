@@ -150,16 +150,19 @@ class World:
 
     def write_applications(self, rows: dict[int, Application | None]) -> list["World"]:
         """Change applications in one statement; None deletes."""
-        self._require_applications(
-            rows,
-            [new for identifier, new in rows.items() if new and new.status != self.applications[identifier].status],
-        )
         leaving = {self.applications[identifier].pair for identifier in rows if self._approves(identifier)}
         coming = {
             new.pair
             for identifier, new in rows.items()
             if new and new.status == "approved" and not self._approves(identifier, new.pair)
         }
+        # A key is checked row by row: who comes before the other has left is refused.
+        meanwhile = frozenset({APPROVAL_KEY}) if leaving & coming else frozenset()
+        self._require_applications(
+            rows,
+            [new for identifier, new in rows.items() if new and new.status != self.applications[identifier].status],
+            meanwhile,
+        )
 
         def change(after: World) -> None:
             for identifier, new in rows.items():
@@ -169,10 +172,8 @@ class World:
             after._application_changed(identifier, self.applications[identifier], rows[identifier])
 
         results = self._in_every_order(change, effect, tuple(rows))
-        if leaving & coming:
-            # A key is checked row by row: who comes before the other has left is refused.
-            for after in results:
-                after.meanwhile = frozenset({APPROVAL_KEY})
+        for after in results:
+            after.meanwhile = meanwhile
         return results
 
     def insert_participants(self, rows: Sequence[tuple[Pair, str, int]]) -> list["World"]:
@@ -287,7 +288,10 @@ class World:
         return row.status == "approved" and pair in (None, row.pair)
 
     def _require_applications(
-        self, rows: Mapping[int, Application | None], with_new_status: Iterable[Application]
+        self,
+        rows: Mapping[int, Application | None],
+        with_new_status: Iterable[Application],
+        meanwhile: Refusals = frozenset(),
     ) -> None:
         refusals = set()
         after = [row for row in ({**self.applications, **rows}).values() if row]
@@ -297,7 +301,7 @@ class World:
         if any(row.status not in APPLICATION_STATUSES for row in with_new_status):
             refusals.add(("23514", "integrity_application_status_known"))
         if refusals:
-            raise Refused(refusals)
+            raise Refused(refusals | meanwhile)
 
     def _require_participants(
         self, pairs: Sequence[Pair], statuses: Sequence[str], others: dict[Pair, Participant]

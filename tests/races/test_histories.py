@@ -6,7 +6,9 @@
 import os
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -26,6 +28,7 @@ from psycopg import errors, sql
 
 from tests.races.model import (
     APPLICATION_STATUSES,
+    APPROVAL_KEY,
     PARTICIPANT_STATUSES,
     QUEST_STATUSES,
     Application,
@@ -390,13 +393,15 @@ class Histories(RuleBasedStateMachine):
         """Read this history's rows, in the form of ``_shown``."""
         rows = self.connection.execute(
             """
-            select 1, id, status, assigned_to_id, null, null
+            select 1, id, status, assigned_to_id, null, null, null::bigint
             from public.quests_quest where id = any(%(quests)s)
             union all
-            select 2, id, status, applicant_id, quest_id, (status = 'approved' and reviewed_at is null)::int
+            select 2, id, status, applicant_id, quest_id, (status = 'approved' and reviewed_at is null)::int, null
             from public.applications_application where quest_id = any(%(quests)s)
             union all
-            select 3, quest_id, status, user_id, application_id, null
+            select
+              3, quest_id, status, user_id, application_id, null,
+              rank() over (partition by quest_id order by joined_at, id)
             from public.quests_questparticipant where quest_id = any(%(quests)s)
             """,
             {"quests": self.quests},
@@ -405,7 +410,7 @@ class Histories(RuleBasedStateMachine):
         return {
             "quests": {row[1]: (row[2], row[3]) for row in rows if row[0] == 1},
             "applications": {row[1]: (row[4], row[3], row[2]) for row in rows if row[0] == 2},
-            "participants": {(row[1], row[3]): (row[2], row[4]) for row in rows if row[0] == 3},
+            "participants": {(row[1], row[3]): (row[6], row[2], row[4]) for row in rows if row[0] == 3},
             "approved and never reviewed": [row[1] for row in rows if row[0] == 2 and row[5]],
         }
 
@@ -452,10 +457,20 @@ class Histories(RuleBasedStateMachine):
 
 
 def _shown(world: World) -> dict[str, Any]:
+    """Return everything that later statements depend on: worlds that show the same stay the same."""
+    by_age = sorted(
+        world.participants, key=lambda pair: (world.participants[pair].joined, world.participants[pair].age)
+    )
+    rank: Counter[int] = Counter()
+    participants = {}
+    for pair in by_age:
+        rank[pair[0]] += 1
+        row = world.participants[pair]
+        participants[pair] = (rank[pair[0]], row.status, row.application)
     return {
         "quests": {identifier: (quest.status, quest.assignee) for identifier, quest in world.quests.items()},
         "applications": {identifier: (*row.pair, row.status) for identifier, row in world.applications.items()},
-        "participants": {pair: (row.status, row.application) for pair, row in world.participants.items()},
+        "participants": participants,
         "approved and never reviewed": [],
     }
 
@@ -508,6 +523,18 @@ def test_database_and_model_agree_for_long(migrated: psycopg.Connection[Any]) ->
     steps = search(migrated, examples=500, steps=50)
     print(f"{steps} steps")
     assert steps >= 10_000
+
+
+def test_model_expects_every_refusal_that_the_order_of_rows_allows() -> None:
+    """One approval takes another's place, and a third row is wrong in itself: either may be met first."""
+    user = uuid4()
+    leaving, coming, wrong = (Application(1, user, status) for status in ("approved", "pending", "pending"))
+    world = World(quests={1: Quest("open", None)}, applications={1: leaving, 2: coming, 3: wrong})
+    rows = {1: replace(leaving, status="pending"), 2: replace(coming, status="approved")}
+    with pytest.raises(Refused) as refused:
+        world.write_applications({**rows, 3: replace(wrong, status="lost")})
+    assert refused.value.refusals == {APPROVAL_KEY, ("23514", "integrity_application_status_known")}
+    assert {after.meanwhile for after in world.write_applications({**rows})} == {frozenset({APPROVAL_KEY})}
 
 
 def test_search_finds_what_is_broken_and_makes_it_small(
