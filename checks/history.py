@@ -45,7 +45,8 @@ def write(connection: psycopg.Connection[Any], form: str, limit: int | None, det
         on = render.console(out)
         with connection.cursor(row_factory=dict_row) as trend:
             render.show_trend(trend.execute(TREND, [limit]), on)
-        if not connection.execute("select from integrity.audit_run").rowcount:
+            runs = trend.rowcount
+        if not runs:
             on.print("no audit was recorded: run `quest-integrity audit --record`", markup=False)
             return
         found = {"new": 0, "fixed": 0, "old": 0} | dict(connection.execute(COUNTS).fetchall())

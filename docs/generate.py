@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from checks import migrate, rules, server
+from checks import migrate, report, rules, server
 from checks.target import Target
 
 FOLDER = Path(__file__).parent
@@ -24,8 +24,8 @@ QUERIES = {
         order by position
     """,
     "guards": "select * from integrity.guard order by position",
-    "nodes": "select * from integrity.diagram_node order by diagram, position",
-    "edges": "select * from integrity.diagram_edge order by diagram, source, target",
+    "nodes": report.QUERIES["nodes"],
+    "edges": report.QUERIES["edges"],
     "triggers": """
         select
           split_part(identity, ' on ', 1) as name,

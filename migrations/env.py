@@ -184,7 +184,8 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
         migrate.require_known(current)
     connection.rollback()
     try:
-        if "destination_rev" not in context.get_context().opts:
+        migrates = "destination_rev" in context.get_context().opts
+        if not migrates:
             # A comparison with the metadata, which names no schema for the app's tables.
             quoted = connection.dialect.identifier_preparer.quote(schema)
             connection.execute(text(f"set search_path = {quoted}"))
@@ -193,7 +194,8 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
             refuse_to_drop_tables(connection)
             connection.rollback()
         context.run_migrations()
-        _tell_the_planner(connection)
+        if migrates:
+            _tell_the_planner(connection)
     finally:
         if not connection.closed and not connection.invalidated:
             _leave_no_trace_at_base(connection)

@@ -264,9 +264,6 @@ def test_broken_quest_that_the_check_cannot_see_is_healed_when_its_participants_
     assert_sound(app_only)
 
 
-# Unknown statuses, beside known ones: the layer does not attach to tables whose statuses mean something else.
-
-
 def test_approval_assigns_an_open_quest_to_whoever_was_there_first(app_only: _Connection) -> None:
     """An approval takes an open quest for its applicant, then looks who is on it already."""
     quest_id, first, second = factory.quest(app_only), factory.user(app_only), factory.user(app_only)
@@ -299,6 +296,9 @@ def test_approval_assigns_an_open_quest_to_whoever_was_there_first(app_only: _Co
         )
     ]
     assert_sound(app_only)
+
+
+# Unknown statuses, beside known ones: the layer does not attach to tables whose statuses mean something else.
 
 
 def test_participant_of_unknown_status_takes_part(app_only: _Connection) -> None:

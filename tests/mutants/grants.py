@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 
 from tests.mutants.catalog import Mutant
-from tests.mutants.guards import SETTINGS
 from tests.roles.tried import expected, may
+from tests.support.mutation import SETTINGS
 
 TEST = "tests/roles/test_tried.py::test_each_role_may_do_what_is_listed_and_nothing_else"
 

@@ -11,9 +11,9 @@ import psycopg
 
 from checks import guards
 from tests.mutants.catalog import Mutant
+from tests.support.mutation import SETTINGS
 
 _Connection = psycopg.Connection[Any]
-SETTINGS = "set local search_path = pg_catalog, pg_temp; set local client_min_messages = error"
 
 
 @dataclass(frozen=True)

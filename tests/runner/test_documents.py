@@ -23,7 +23,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 def build(source: Path, out: Path) -> "subprocess.CompletedProcess[str]":
     """Build the guide as `make site` does."""
-    strictly = ["--quiet", "--fail-on-warning", "--keep-going", "--nitpicky", "--conf-dir", "docs"]
+    strictly = ["--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", "docs"]
     return subprocess.run(
         [sys.executable, "-m", "sphinx", *strictly, ".", str(out)],
         cwd=source,
@@ -53,9 +53,10 @@ def test_a_link_that_leads_nowhere_stops_the_build(tmp_path: Path) -> None:
     assert "toc.not_included" in done.stderr
 
 
-@pytest.mark.parametrize("page", generate.PAGES, ids=lambda page: page.name)
-def test_what_the_catalog_says_is_up_to_date(migrated: psycopg.Connection[Any], page: Path) -> None:
-    assert page.read_text(encoding="utf-8") == generate.pages(migrated)[page], "run `make docs`"
+def test_what_the_catalog_says_is_up_to_date(migrated: psycopg.Connection[Any]) -> None:
+    written = {page: page.read_text(encoding="utf-8") for page in generate.PAGES}
+    assert {page.name for page in written} == {"architecture.md", "rules.md"}
+    assert written == generate.pages(migrated), "run `make docs`"
 
 
 def test_the_index_has_every_page() -> None:

@@ -18,6 +18,8 @@ VARIABLE = "QUEST_INTEGRITY_TEST_MUTATION"
 
 # A migrated database on the same server, to be copied.
 BASE = "mutants_base"
+# With nothing else on the path, a mutation names every object with its schema.
+SETTINGS = "set local search_path = pg_catalog, pg_temp; set local client_min_messages = error"
 THIS = "from pg_database where datname = current_database()"
 USED = "select from pg_class where oid >= 16384 and relkind = 'r'"
 
@@ -73,7 +75,7 @@ def apply(target: Target, mutation: str) -> bool:
     with target.connect(autocommit=True) as connection:
         try:
             with connection.transaction():
-                connection.execute("set local search_path = pg_catalog, pg_temp; set local client_min_messages = error")
+                connection.execute(SETTINGS)
                 connection.execute(mutation.encode())
         except (*NOT_THERE, *NOT_WITH_THESE_ROWS):
             return False
