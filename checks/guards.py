@@ -18,7 +18,10 @@ from checks.target import Target
 
 COLUMNS = "select kind, identity, status, damage, waiting, detail, mend"
 # What guard_status reads, each only those before it.
-VIEWS = ("relation", "table", "column", "function", "view", "trigger", "constraint", "other", "found", "compared")
+VIEWS = (
+    *("relation", "table", "column", "function", "view", "trigger", "constraint", "other"),
+    *("found", "manifest", "compared"),
+)
 # Settings that change how PostgreSQL prints a definition.
 PLAIN = (
     "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off; "

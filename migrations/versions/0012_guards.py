@@ -28,6 +28,7 @@ OBJECTS = (
     "views/guard_constraint",
     "views/guard_other",
     "views/guard_found",
+    "views/guard_manifest",
     "views/guard_compared",
     "views/guard_status",
     "views/guard_gap",

@@ -2,19 +2,15 @@ create or replace function integrity.seal_guards()
 returns void
 language sql
 set search_path = pg_catalog, pg_temp
--- These change how PostgreSQL prints a definition.
-set quote_all_identifiers = off
-set intervalstyle = postgres
 as $$
   insert into integrity.guard (kind, identity, expected, position, waiting)
   select
-    compared.kind,
-    compared.identity,
-    compared.facts,
+    manifest.kind,
+    manifest.identity,
+    manifest.facts,
     0 as position,
     false as waiting
-  from integrity.guard_compared as compared
-  where compared.kind = 'manifest'
+  from integrity.guard_manifest as manifest
   on conflict (kind, identity) do update
     set expected = excluded.expected
 $$;

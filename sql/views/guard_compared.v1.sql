@@ -110,24 +110,12 @@ found as materialized (
     seen.facts
   from integrity.guard_found as seen
   union all
-  -- The manifest about itself: as it was sealed by integrity.record_guards().
   select
-    'manifest' as kind,
-    'integrity.guard' as identity,
+    manifest.kind,
+    manifest.identity,
     null::oid as object_id,
-    jsonb_build_object(
-      'entries', count(*),
-      'digest', md5(
-        string_agg(
-          concat_ws(E'\n', sealed.kind, sealed.identity, sealed.expected, sealed.definition),
-          E'\n' order by
-            convert_to(sealed.kind, 'UTF8'),
-            convert_to(sealed.identity, 'UTF8')
-        )
-      )
-    ) as facts
-  from integrity.guard as sealed
-  where sealed.kind <> 'manifest'
+    manifest.facts
+  from integrity.guard_manifest as manifest
 ),
 
 compared as materialized (

@@ -17,6 +17,11 @@ def running() -> Iterator[server.Server]:
 @pytest.fixture
 def cluster(running: server.Server) -> Iterator[Cluster]:
     """A cluster in which nobody may create roles but the superuser."""
+    yield from cleaned(running)
+
+
+def cleaned(running: server.Server) -> Iterator[Cluster]:
+    """Yield a cluster with the app's two roles, and drop what became of it."""
     found = Cluster(running)
     found.clean()
     found.run(f"create role {OWNER} login")

@@ -1,13 +1,16 @@
 """Who may do what: the whole matrix against one file, and the refusals as the roles meet them."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from psycopg import errors
 
+from checks import server
 from tests.roles import privileges
 from tests.roles.cluster import APP, BADGES, DBA, OWNER, Cluster, Database
+from tests.roles.conftest import cleaned
 from tests.support import factory, plant
 from tests.support.cli import Ran, finish, spawn
 
@@ -118,6 +121,15 @@ class TestTheMatrix:
 
 class TestRefused:
     """What the matrix denies is refused for real."""
+
+    # What is refused changes nothing: one database for all of them.
+    @pytest.fixture(scope="class")
+    @classmethod
+    def layer(cls, running: server.Server) -> Iterator[Database]:
+        for cluster in cleaned(running):
+            made = privileges.migrated(cluster)
+            _people(cluster)
+            yield made
 
     @pytest.mark.parametrize("who", [APP, READER, OPERATOR])
     @pytest.mark.parametrize(
