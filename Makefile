@@ -32,6 +32,7 @@ test: $(READY) ## Run the whole suite on an embedded PostgreSQL (PG_BINDIR=… f
 
 slow: $(READY) ## Run the tests that take too long for `make test`; histories and crashes have targets of their own
 	$(BIN)/pytest --numprocesses auto -m slow --ignore tests/races $(ARGS)
+	$(BIN)/pytest --numprocesses auto --hypothesis-profile long tests/runner/test_repair_property.py
 
 mutants: $(READY) ## Weaken each part of the layer, ask guards and tests whether they notice, write docs/mutants.md
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
 
@@ -23,6 +24,11 @@ SERVER_VARIABLE = "QUEST_INTEGRITY_TEST_SERVER"
 APP_TABLES = Path(__file__).parent / "support" / "app_tables.sql"
 
 _server = pytest.StashKey[ExitStack]()
+
+# What every run can afford; `make slow` loads the other one.
+settings.register_profile("slice", max_examples=8)
+settings.register_profile("long", max_examples=150)
+settings.load_profile("slice")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,11 +1,15 @@
 """Rows that broke the law before there was one, when the mechanism meets them."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
+from pytest_postgresql import factories
 
+from tests.conftest import APP_TABLES
 from tests.law.refusal import rules_broken
 from tests.mechanism.state import State, assert_sound, events, participant, state, version
 from tests.mechanism.statements import Update, by_every_update, delete_many, update_many
@@ -20,52 +24,107 @@ APPLICATIONS, PARTICIPANTS, QUESTS = "applications_application", "quests_questpa
 # An approval that outlived its participant: the incident's state.
 
 
-@pytest.mark.parametrize("left_behind", [None, "dropped"])
+def _alone(connection: _Connection) -> None:
+    """An old approval without a participant, and a new application of the same user."""
+    quest_id, user_id = factory.quest(connection), factory.user(connection)
+    factory.application(connection, quest_id, user_id, status="approved")
+    factory.application(connection, quest_id, user_id)
+
+
+def _beside_a_dropped_participant(connection: _Connection) -> None:
+    _alone(connection)
+    ((quest_id, user_id),) = connection.execute(f"select distinct quest_id, applicant_id from {APPLICATIONS}")
+    factory.participant(connection, quest_id, user_id, status="dropped")
+
+
+def _two_to_come(connection: _Connection) -> None:
+    """Two applications of one user, beside an old approval of another."""
+    quest_id, user_id = factory.quest(connection), factory.user(connection)
+    for _ in range(2):
+        factory.application(connection, quest_id, user_id)
+    factory.application(connection, factory.quest(connection), factory.user(connection), status="approved")
+
+
+def _two_to_come_beside_duplicates(connection: _Connection) -> None:
+    """The same, where the key has to wait until somebody has repaired what would violate it."""
+    _two_to_come(connection)
+    ((quest_id, user_id),) = connection.execute(
+        f"select quest_id, applicant_id from {APPLICATIONS} where status = 'approved'"
+    )
+    factory.application(connection, quest_id, user_id, status="approved")
+
+
+def _adopted(rows: Callable[[_Connection], None]) -> Any:
+    """A database that had these rows before the layer came, made once: every statement is tried on a copy."""
+
+    def load(*, autocommit: bool, **where: Any) -> None:
+        with psycopg.connect(**where) as connection:
+            connection.execute(APP_TABLES.read_text())
+            rows(connection)
+            attach(connection)
+
+    return factories.postgresql_noproc(dbname=f"legacy{rows.__name__}", load=[load])
+
+
+alone_server = _adopted(_alone)
+beside_a_dropped_participant_server = _adopted(_beside_a_dropped_participant)
+two_to_come_server = _adopted(_two_to_come)
+two_to_come_beside_duplicates_server = _adopted(_two_to_come_beside_duplicates)
+
+alone = factories.postgresql("alone_server")
+beside_a_dropped_participant = factories.postgresql("beside_a_dropped_participant_server")
+two_to_come = factories.postgresql("two_to_come_server")
+two_to_come_beside_duplicates = factories.postgresql("two_to_come_beside_duplicates_server")
+
+
+def _read(connection: _Connection, status: str) -> tuple[int, UUID, list[int]]:
+    """Return the quest, the applicant and the ids of the applications of a status."""
+    ((quest_id, user_id, ids),) = connection.execute(
+        f"select quest_id, applicant_id, array_agg(id order by id) from {APPLICATIONS} where status = %s"
+        " group by quest_id, applicant_id",
+        [status],
+    )
+    return quest_id, user_id, ids
+
+
+@pytest.mark.parametrize("before", ["alone", "beside_a_dropped_participant"])
 @by_every_update
 def test_old_approval_is_kicked_when_the_pair_is_approved_again(
-    update: Update, left_behind: str | None, app_only: _Connection
+    update: Update, before: str, request: pytest.FixtureRequest
 ) -> None:
     """It ended when its participant did. Without that the applicant could never be let in again."""
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    old = factory.application(app_only, quest_id, user_id, status="approved")
-    if left_behind:
-        factory.participant(app_only, quest_id, user_id, status=left_behind)
-    new = factory.application(app_only, quest_id, user_id)
-    attach(app_only)
-    assert "approved_without_participant" in rules_broken(app_only)
-    app_only.commit()
+    connection: _Connection = request.getfixturevalue(before)
+    assert "approved_without_participant" in rules_broken(connection)
+    quest_id, user_id, (old,) = _read(connection, "approved")
+    _, _, (new,) = _read(connection, "pending")
 
-    update(app_only, APPLICATIONS, [new], {"status": "approved"})
+    update(connection, APPLICATIONS, [new], {"status": "approved"})
 
-    assert state(app_only, quest_id) == State(
+    assert state(connection, quest_id) == State(
         "in-progress", user_id, {old: "kicked", new: "approved"}, {user_id: "joined"}
     )
-    assert participant(app_only, quest_id, user_id)["application_id"] == new
-    assert events(app_only, quest_id) == ["application_approved", "application_ended"]
-    assert_sound(app_only)
+    assert participant(connection, quest_id, user_id)["application_id"] == new
+    assert events(connection, quest_id) == ["application_approved", "application_ended"]
+    assert_sound(connection)
 
 
 @pytest.mark.parametrize("savepoint", [False, True])
-@pytest.mark.parametrize("key", ["built", "waits for duplicates"])
+@pytest.mark.parametrize("before", ["two_to_come", "two_to_come_beside_duplicates"])
 @by_every_update
 def test_two_new_approvals_beside_old_ones_are_refused(
-    update: Update, key: str, savepoint: bool, app_only: _Connection
+    update: Update, before: str, savepoint: bool, request: pytest.FixtureRequest
 ) -> None:
     """Neither of two that one transaction approves has outlived anything."""
-    other_quest, other = factory.quest(app_only), factory.user(app_only)
-    for _ in range(2 if key == "waits for duplicates" else 1):
-        factory.application(app_only, other_quest, other, status="approved")
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    both = [factory.application(app_only, quest_id, user_id) for _ in range(2)]
-    attach(app_only)
-    app_only.commit()
+    connection: _Connection = request.getfixturevalue(before)
+    quest_id, _, both = _read(connection, "pending")
+    connection.commit()
 
-    inner = app_only.transaction() if savepoint else nullcontext()
-    with pytest.raises(psycopg.errors.UniqueViolation) as refusal, app_only.transaction(), inner:
-        update(app_only, APPLICATIONS, both, {"status": "approved"})
+    inner = connection.transaction() if savepoint else nullcontext()
+    with pytest.raises(psycopg.errors.UniqueViolation) as refusal, connection.transaction(), inner:
+        update(connection, APPLICATIONS, both, {"status": "approved"})
 
     assert refusal.value.diag.constraint_name == "integrity_approved_application_key"
-    assert state(app_only, quest_id) == State("open", None, dict.fromkeys(both, "pending"))
+    assert state(connection, quest_id) == State("open", None, dict.fromkeys(both, "pending"))
 
 
 def test_old_approval_itself_saved_as_approved_stays_as_it_is(app_only: _Connection) -> None:

@@ -28,6 +28,8 @@ _Connection = psycopg.Connection[Any]
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return 1 when a mutant survives that nobody has argued for, or the guards miss one."""
     options = _parse(arguments)
+    # Asked to end, it ends its jobs too, as when it is interrupted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     ANSWERS.parent.mkdir(exist_ok=True)
     with _migrated() as connection:
         chosen = [mutant for mutant in mutants(connection) if fnmatch.fnmatch(mutant.name, options.only)]

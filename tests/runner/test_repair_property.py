@@ -71,7 +71,8 @@ options = st.builds(
     missing_participant=st.sampled_from(["create", "revoke"]),
     batch_size=st.sampled_from([1, 2, 500]),
 )
-on_databases = settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+# How many databases is for the profile to say: tests/conftest.py.
+on_databases = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def silent(_done: int, _planned: int) -> None:
