@@ -1,22 +1,24 @@
-"""Alembic, driven from Python: the same migrations for the command line, the demo and the tests."""
+"""Alembic, driven from Python: the same migrations for the command line, the demo and the tests.
+
+Alembic is imported where something migrates: with SQLAlchemy it takes as long as everything else that a command starts.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-import alembic.command
-import alembic.util
 import psycopg
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg.rows import scalar_row
 
 from checks import resources
 from checks.errors import UserError
 from checks.target import Target
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 
 def config(target: Target | None, x: Sequence[str] = (), stdout: TextIO = sys.stdout) -> Config:
@@ -27,6 +29,8 @@ def config(target: Target | None, x: Sequence[str] = (), stdout: TextIO = sys.st
         x: What the command line gives as ``-x name=value``, each ``name=value``.
         stdout: Where Alembic's commands print.
     """
+    from alembic.config import Config
+
     # Alembic looks for the x arguments where its own command line puts them.
     return Config(
         resources.root() / "alembic.ini",
@@ -47,7 +51,7 @@ def upgrade(target: Target, revision: str = "head", x: Sequence[str] = ()) -> No
     Raises:
         UserError: A newer version migrated it, there is no such revision, or it cannot be reached.
     """
-    _migrate(alembic.command.upgrade, target, revision, x)
+    _migrate("upgrade", target, revision, x)
 
 
 def downgrade(target: Target, revision: str, x: Sequence[str] = ()) -> None:
@@ -61,7 +65,7 @@ def downgrade(target: Target, revision: str, x: Sequence[str] = ()) -> None:
     Raises:
         UserError: A newer version migrated it, there is no such revision, or it cannot be reached.
     """
-    _migrate(alembic.command.downgrade, target, revision, x)
+    _migrate("downgrade", target, revision, x)
 
 
 def current_revision(connection: psycopg.Connection[Any]) -> str | None:
@@ -73,9 +77,14 @@ def current_revision(connection: psycopg.Connection[Any]) -> str | None:
         return version
 
 
-def head_revision() -> str | None:
+def revisions() -> list[str]:
+    """Return the revisions that this version of the package knows, oldest first: they are named as their files are."""
+    return sorted(file.stem for file in (resources.root() / "migrations" / "versions").glob("[0-9]*.py"))
+
+
+def head_revision() -> str:
     """Return the newest revision this version of the package knows."""
-    return _scripts().get_current_head()
+    return revisions()[-1]
 
 
 def require_current(connection: psycopg.Connection[Any]) -> None:
@@ -95,10 +104,12 @@ def require_current(connection: psycopg.Connection[Any]) -> None:
         )
 
 
-def _migrate(command: Callable[[Config, str], None], target: Target, revision: str, x: Sequence[str]) -> None:
+def _migrate(way: Literal["upgrade", "downgrade"], target: Target, revision: str, x: Sequence[str]) -> None:
+    from alembic import command, util
+
     try:
-        command(config(target, x), revision)
-    except alembic.util.CommandError as error:
+        getattr(command, way)(config(target, x), revision)
+    except util.CommandError as error:
         raise UserError(f"cannot migrate to {revision}: {error}; `alembic history` lists the revisions") from error
 
 
@@ -108,12 +119,8 @@ def require_known(current: str) -> None:
     Raises:
         UserError: It has not.
     """
-    if current not in {script.revision for script in _scripts().walk_revisions()}:
+    if current not in revisions():
         raise UserError(
             f"the database was migrated by a newer version of quest-integrity (revision {current} is unknown "
             "here): upgrade the package"
         )
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(config(None))

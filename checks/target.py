@@ -7,15 +7,17 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from checks import server
 from checks.errors import UserError
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 APPLICATION_NAME = "quest-integrity"
 CONNECT_SECONDS = 10
@@ -98,6 +100,8 @@ class Target:
 
     def engine(self) -> sqlalchemy.Engine:
         """Return an SQLAlchemy engine on the same database; it opens a connection for every checkout."""
+        import sqlalchemy
+
         # A creator, because a URL would have to spell out, and could lose, what libpq understands.
         return sqlalchemy.create_engine("postgresql+psycopg://", creator=self.connect, poolclass=sqlalchemy.NullPool)
 
@@ -170,13 +174,10 @@ def user_errors() -> Iterator[None]:
     """
     try:
         yield
-    except psycopg.Error as error:
-        failure = _failure(error)
-        if failure is None:
-            raise
-        raise failure from error
-    except sqlalchemy.exc.DBAPIError as error:
-        failure = _failure(error.orig) if isinstance(error.orig, psycopg.Error) else None
+    except Exception as error:
+        # SQLAlchemy, which not every command imports, wraps the driver's error.
+        original = getattr(error, "orig", error)
+        failure = _failure(original) if isinstance(original, psycopg.Error) else None
         if failure is None:
             raise
         raise failure from error

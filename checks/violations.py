@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 import psycopg
-import sqlalchemy
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row, scalar_row
@@ -17,6 +16,9 @@ from psycopg.types.json import JsonbLoader
 
 from checks import migrate
 from checks.errors import UserError
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 FETCH_ROWS = 2000
 
@@ -296,7 +298,7 @@ class Audit:
 
 
 def audit(
-    database: psycopg.Connection[Any] | sqlalchemy.Engine | sqlalchemy.Connection, scope: Scope = EVERYTHING
+    database: "psycopg.Connection[Any] | sqlalchemy.Engine | sqlalchemy.Connection", scope: Scope = EVERYTHING
 ) -> Audit:
     """Audit a database that the caller is connected to, inside the caller's transaction if there is one.
 
@@ -312,14 +314,8 @@ def audit(
         UserError: the schema is not migrated, or by another version.
         FailedTransactionError: nothing can be read before a rollback.
     """
-    if isinstance(database, sqlalchemy.Engine):
-        with database.connect() as connection:
-            return audit(connection, scope)
-    if isinstance(database, sqlalchemy.Connection):
-        driver = database.connection.driver_connection
-        if not isinstance(driver, psycopg.Connection):
-            raise UserError(f"the SQLAlchemy connection runs on {type(driver).__module__}; expected psycopg 3")
-        return audit(driver, scope)
+    if not isinstance(database, psycopg.Connection):
+        return _audit_through_sqlalchemy(database, scope)
     status = database.info.transaction_status
     if status == TransactionStatus.INERROR:
         raise FailedTransactionError("the transaction has failed, nothing can be read in it: roll it back first")
@@ -327,3 +323,15 @@ def audit(
     with one_snapshot(database) if status == TransactionStatus.IDLE else database.transaction():
         migrate.require_current(database)
         return Audit(report(database, scope), tuple(read(database, scope)))
+
+
+def _audit_through_sqlalchemy(database: "sqlalchemy.Engine | sqlalchemy.Connection", scope: Scope) -> Audit:
+    import sqlalchemy
+
+    if isinstance(database, sqlalchemy.Engine):
+        with database.connect() as connection:
+            return audit(connection, scope)
+    driver = database.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        raise UserError(f"the SQLAlchemy connection runs on {type(driver).__module__}; expected psycopg 3")
+    return audit(driver, scope)

@@ -7,12 +7,13 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from checks import migrate
+from checks.migrate import revisions
 from tests.django_app import database
 from tests.django_app.flows import FLOWS, Application, Quest, QuestParticipant, World
 from tests.support.database import target_of, url_of
 from tests.support.plant import PLACES
 from tests.support.proof import enforce, places, repair
-from tests.support.revisions import revisions, wrong_markers
+from tests.support.revisions import wrong_markers
 
 _Connection = psycopg.Connection[Any]
 

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from checks import migrate
+from checks.migrate import revisions
 from tests.support.catalog import changed, snapshot
 from tests.support.database import another, target_of
 from tests.support.programs import alembic
-from tests.support.revisions import revisions, wrong_markers
+from tests.support.revisions import wrong_markers
 from tests.support.waiting import wait_until_blocked
 
 _Connection = psycopg.Connection[Any]

@@ -6,11 +6,12 @@ import psycopg
 import pytest
 
 from checks import migrate
+from checks.migrate import revisions
 from tests.support.catalog import Snapshot, changed, rewritten, snapshot, written_grants
 from tests.support.database import target_of
 from tests.support.programs import dump_schema
 from tests.support.proof import enforce, repair
-from tests.support.revisions import app_rows, revisions
+from tests.support.revisions import app_rows
 
 _Connection = psycopg.Connection[Any]
 

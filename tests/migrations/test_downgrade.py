@@ -8,11 +8,12 @@ import pytest
 
 from checks import migrate
 from checks.errors import UserError
+from checks.migrate import revisions
 from tests.support import factory, plant
 from tests.support.catalog import changed, objects, snapshot
 from tests.support.database import another, target_of
 from tests.support.programs import alembic
-from tests.support.revisions import APP_TABLES, app_rows, revisions
+from tests.support.revisions import APP_TABLES, app_rows
 from tests.support.waiting import wait_until_blocked
 
 _Connection = psycopg.Connection[Any]

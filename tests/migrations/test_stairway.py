@@ -6,10 +6,11 @@ import psycopg
 import pytest
 
 from checks import migrate
+from checks.migrate import revisions
 from tests.support import plant
 from tests.support.catalog import Snapshot, changed, snapshot
 from tests.support.database import target_of
-from tests.support.revisions import app_rows, revisions
+from tests.support.revisions import app_rows
 
 _Connection = psycopg.Connection[Any]
 

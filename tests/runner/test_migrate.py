@@ -10,11 +10,17 @@ from alembic.script import ScriptDirectory
 from checks import migrate
 from checks.errors import UserError
 from tests.support.database import target_of
+from tests.support.revisions import scripts
 
 
 def at(connection: psycopg.Connection[Any], revision: str) -> None:
     connection.execute("UPDATE integrity.alembic_version SET version_num = %s", [revision])
     connection.commit()
+
+
+def test_revisions_are_those_of_alembic() -> None:
+    assert migrate.revisions() == [script.revision for script in scripts().walk_revisions()][::-1]
+    assert [migrate.head_revision()] == scripts().get_heads()
 
 
 def test_options_reach_the_environment(empty: psycopg.Connection[Any]) -> None:
@@ -42,7 +48,7 @@ def test_up_and_down(empty: psycopg.Connection[Any]) -> None:
 
 
 def test_a_database_at_an_older_revision(migrated: psycopg.Connection[Any]) -> None:
-    oldest = [script.revision for script in migrate._scripts().walk_revisions()][-1]
+    oldest = migrate.revisions()[0]
     at(migrated, oldest)
     with pytest.raises(UserError, match=f"older revision {oldest}, expected .*: run `quest-integrity upgrade`"):
         migrate.require_current(migrated)

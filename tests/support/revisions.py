@@ -27,11 +27,6 @@ def scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(migrate.config(None))
 
 
-def revisions() -> list[str]:
-    """Return every revision, the first one first."""
-    return [script.revision for script in scripts().walk_revisions()][::-1]
-
-
 def app_rows(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
     """Read every row of every table in the app's schema, without the layer's marker columns."""
     tables = connection.execute(
