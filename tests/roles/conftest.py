@@ -8,6 +8,15 @@ from checks import server
 from tests.roles.cluster import APP, OWNER, Cluster, Database
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of who migrates and what is there, every run takes two of the four pairs, which have each of both."""
+    for item in items:
+        chosen = item.callspec.params if hasattr(item, "callspec") else {}
+        if (chosen.get("creates_roles"), chosen.get("database")) in {("plain", "empty"), ("createrole", "adopted")}:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def running() -> Iterator[server.Server]:
     with server.throwaway() as found:
