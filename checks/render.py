@@ -1,6 +1,7 @@
 """What people see: tables in a terminal, plain aligned columns when piped."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, TextIO
 
 from rich import box
@@ -16,6 +17,8 @@ from checks.rules import Rule
 from checks.violations import Report, Violation
 
 PLAIN_WIDTH = 1000
+# A table is laid out in memory as a whole.
+CHANGES_AT_ONCE = 200
 COUNTED = {"violations", "quests", "users", "items", "changed rows"}
 NUMERIC = COUNTED | {"seconds", "errors", "warnings", "new", "fixed", "guard damage"}
 STYLES = {"error": "bold red", "warning": "yellow"}
@@ -131,21 +134,23 @@ def show_trend(runs: Iterable[dict[str, Any]], on: Console) -> None:
 
 
 def show_changes(changes: Iterable[Change], on: Console) -> None:
-    """Print the rows that change, column by column, before and after."""
-    listing = table("table", "row", "column", "before", "after", on=on)
-    for change in changes:
-        row = ", ".join(f"{name} {value}" for name, value in change.row_key.items())
-        kind = "new row" if change.before is None else "removed" if change.after is None else ""
-        for position, (name, (before, after)) in enumerate(change.columns().items()):
-            first = position == 0
-            listing.add_row(
-                change.relation if first else "",
-                f"{row} {kind}".strip() if first else "",
-                name,
-                Text(_shown(before), "red"),
-                Text(_shown(after), "green"),
-            )
-    on.print(listing)
+    """Print the rows that change, column by column, before and after: a table for every so many of them."""
+    left = iter(changes)
+    while some := list(islice(left, CHANGES_AT_ONCE)):
+        listing = table("table", "row", "column", "before", "after", on=on)
+        for change in some:
+            row = ", ".join(f"{name} {value}" for name, value in change.row_key.items())
+            kind = "new row" if change.before is None else "removed" if change.after is None else ""
+            for position, (name, (before, after)) in enumerate(change.columns().items()):
+                first = position == 0
+                listing.add_row(
+                    change.relation if first else "",
+                    f"{row} {kind}".strip() if first else "",
+                    name,
+                    Text(_shown(before), "red"),
+                    Text(_shown(after), "green"),
+                )
+        on.print(listing)
 
 
 def show_unenforced(remaining: Iterable[Unenforced], on: Console) -> None:

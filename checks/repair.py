@@ -1,11 +1,13 @@
 """Drive repairs and undos: batch after batch, each in its own transaction, or all of it in one that is rolled back."""
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from tempfile import TemporaryFile
 from types import FrameType
 from typing import Any
 
@@ -18,6 +20,8 @@ from checks.errors import UserError
 from checks.violations import Scope
 
 BATCH_ATTEMPTS = 10
+# Each holds two whole rows.
+FETCH_CHANGES = 200
 
 OUTCOMES = """
 select
@@ -150,7 +154,10 @@ class Result:
 Show = Callable[[int, int], None]
 
 
-def preview(connection: psycopg.Connection[Any], options: Options, show: Show) -> tuple[Result, list[Change]]:
+@contextmanager
+def preview(
+    connection: psycopg.Connection[Any], options: Options, show: Show
+) -> Iterator[tuple[Result, Iterator[Change]]]:
     """Run the repair for real in a transaction that is rolled back.
 
     Args:
@@ -158,13 +165,16 @@ def preview(connection: psycopg.Connection[Any], options: Options, show: Show) -
         options: what to repair.
         show: told how many violations of how many are done.
 
-    Returns:
-        What the repair would do, and every row it would change, triggers' work included.
+    Yields:
+        What the repair would do, and every row it would change, triggers' work included: from a temporary file, since
+        they may be many and nobody is to wait for a reader while rows are locked.
     """
-    with connection.transaction(force_rollback=True):
-        result = apply(connection, options, show)
-        found = changes(connection, result.run)
-    return result, found
+    with TemporaryFile("w+", encoding="utf-8") as kept:
+        with connection.transaction(force_rollback=True):
+            result = apply(connection, options, show)
+            kept.writelines(json.dumps(asdict(change)) + "\n" for change in changes(connection, result.run))
+        kept.seek(0)
+        yield result, (Change(**json.loads(line)) for line in kept)
 
 
 def apply(connection: psycopg.Connection[Any], options: Options, show: Show) -> Result:
@@ -218,10 +228,11 @@ def runs(connection: psycopg.Connection[Any]) -> list[Run]:
         return cursor.execute(RUNS).fetchall()
 
 
-def changes(connection: psycopg.Connection[Any], run: int) -> list[Change]:
-    """Return every row a run changed, in order."""
-    with connection.cursor(row_factory=class_row(Change)) as cursor:
-        return cursor.execute(CHANGES, [run]).fetchall()
+def changes(connection: psycopg.Connection[Any], run: int) -> Iterator[Change]:
+    """Yield every row a run changed, in order and in bounded memory, in a transaction that ends with the last one."""
+    with connection.transaction(), connection.cursor("changes", row_factory=class_row(Change)) as cursor:
+        cursor.itersize = FETCH_CHANGES
+        yield from cursor.execute(CHANGES, [run])
 
 
 def _result(connection: psycopg.Connection[Any], run: int, interrupted: bool) -> Result:

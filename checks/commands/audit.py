@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,7 +56,7 @@ def audit(
         raise UserError("--dry-run shows what a repair would do: use it together with --fix-issues")
     if record and (user is not None or quest is not None or rule):
         raise UserError("--record keeps audits of everything: use it without --user, --quest and --rule")
-    with connected(context) as connection, _guarded(connection) as damage, writing(output) as out:
+    with ExitStack() as kept, connected(context) as connection, _guarded(connection) as damage, writing(output) as out:
         scope = violations.Scope(
             violations.find_user(connection, user) if user is not None else None,
             violations.require_quest(connection, quest) if quest is not None else None,
@@ -66,7 +66,7 @@ def audit(
         repaired = None
         if fix_issues:
             options = repair.Options(scope, missing_participant, batch_size, limit, reason)
-            repaired = _repair(connection, options, dry_run=dry_run, yes=yes)
+            repaired = kept.enter_context(_repaired(connection, options, dry_run=dry_run, yes=yes))
         if record:
             history.record(connection)
         with violations.one_snapshot(connection):
@@ -76,9 +76,9 @@ def audit(
                 _show(report, found if detailed else (), repaired, render.console(out))
             else:
                 database = str(connection.info.dbname)
-                result, changes = repaired or (None, [])
+                result, changes = repaired or (None, ())
                 document = formats.Document(
-                    database, scope, report, found, fail_on, result, dry_run, tuple(changes), tuple(damage)
+                    database, scope, report, found, fail_on, result, dry_run, changes, tuple(damage)
                 )
                 formats.write(form, document, out)
         _advise(report, repaired[0] if repaired else None, dry_run)
@@ -100,29 +100,33 @@ def _guarded(connection: psycopg.Connection[Any]) -> Iterator[list[guards.Guard]
         raise typer.Exit(EXIT_DAMAGE)
 
 
-def _repair(
+@contextmanager
+def _repaired(
     connection: psycopg.Connection[Any], options: repair.Options, *, dry_run: bool, yes: bool
-) -> tuple[repair.Result, list[repair.Change]]:
+) -> Iterator[tuple[repair.Result, Iterator[repair.Change]]]:
     """Ask if need be, then repair, or preview it; a rule whose severity is off is left alone."""
     before = violations.report(connection, options.scope)
     chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
     if not dry_run and not yes and (before.repairable or not sys.stdin.isatty()):
         confirm(f"Repair {before.repairable:,} violations?", "--fix-issues changes rows", "preview with --dry-run")
-    with Progress() as progress:
+    with ExitStack() as kept:
+        with Progress() as progress:
 
-        def show(done: int, planned: int) -> None:
-            progress.at("repair", done, planned)
+            def show(done: int, planned: int) -> None:
+                progress.at("repair", done, planned)
 
-        if dry_run:
-            return repair.preview(connection, chosen, show)
-        result = repair.apply(connection, chosen, show)
-    return result, repair.changes(connection, result.run)
+            if dry_run:
+                found = kept.enter_context(repair.preview(connection, chosen, show))
+            else:
+                result = repair.apply(connection, chosen, show)
+                found = result, repair.changes(connection, result.run)
+        yield found
 
 
 def _show(
     report: violations.Report,
     found: Iterable[violations.Violation],
-    repaired: tuple[repair.Result, list[repair.Change]] | None,
+    repaired: tuple[repair.Result, Iterator[repair.Change]] | None,
     on: Console,
 ) -> None:
     if repaired:

@@ -63,8 +63,8 @@ def _incident(out: Console, target: Target, name: str) -> None:
 
         _heading(out, f"{name}: preview the repair (audit --fix-issues --dry-run)")
         options = repair.Options(violations.Scope(), reason=name)
-        _result, changes = repair.preview(connection, options, lambda *_: None)
-        render.show_changes(changes, out)
+        with repair.preview(connection, options, lambda *_: None) as (_result, changes):
+            render.show_changes(changes, out)
 
         _heading(out, f"{name}: repair, validate, look again")
         render.show_outcomes(repair.apply(connection, options, lambda *_: None).outcomes, out)

@@ -1,7 +1,7 @@
 """Repair and undo on random databases: the preview is exact, nothing repairable is left, an undo is honest."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -53,7 +53,7 @@ def comparable(diff: Diff) -> Diff:
     return named
 
 
-def recorded(changes: list[repair.Change]) -> Diff:
+def recorded(changes: Iterable[repair.Change]) -> Diff:
     diff: Diff = {}
     for change in changes:
         (key,) = change.row_key.values()
@@ -85,14 +85,15 @@ def test_what_is_shown_is_what_happens(unattached_server: NoopExecutor, dirt: Di
     with adopted(unattached_server, dirt) as connection:
         before = state(connection)
 
-        previewed, changes = repair.preview(connection, how, silent)
+        with repair.preview(connection, how, silent) as (previewed, changes):
+            shown = recorded(changes)
 
         assert state(connection) == before
 
         applied = repair.apply(connection, how, silent)
 
         observed = difference(before, state(connection))
-        assert comparable(recorded(changes)) == comparable(observed)
+        assert comparable(shown) == comparable(observed)
         assert recorded(repair.changes(connection, applied.run)) == observed
         assert applied.outcomes == previewed.outcomes
         assert applied.left == ()
@@ -140,7 +141,7 @@ def assert_no_more_could_be_restored(connection: _Connection, undo: repair.Resul
     found = state(connection)
     present = difference(wanted, found)
     refused = {left.quest_id for left in undo.left if left.outcome == "refused"}
-    for change in repair.changes(connection, undone):
+    for change in list(repair.changes(connection, undone)):
         (key,) = change.row_key.values()
         row = (change.relation.removeprefix("public."), key)
         if row not in present or quest_of(row, found, wanted) in refused:
@@ -199,7 +200,8 @@ def test_an_undo_leaves_rows_alone_that_somebody_wrote_into_since(
     with adopted(unattached_server, dirt) as connection:
         applied = repair.apply(connection, how, silent)
         mine = {"quests_quest": "title", "quests_questparticipant": "progress_notes"}
-        present = [row for row in recorded(repair.changes(connection, applied.run)) if row in state(connection)]
+        now = state(connection)
+        present = [row for row in recorded(repair.changes(connection, applied.run)) if row in now]
         chosen = data.draw(st.lists(st.sampled_from(sorted(present)), unique=True)) if present else []
         written = [(table, row_id) for table, row_id in chosen if table in mine]
         for table, row_id in written:
