@@ -75,6 +75,22 @@ def test_quest_deleted_without_its_children_is_refused(missing: str, migrated: _
     assert state(migrated, quest_id) == before
 
 
+def test_quest_deleted_from_under_those_on_it_is_refused(migrated: _Connection) -> None:
+    """Nobody goes along with it: no foreign key of ours cascades."""
+    quest_id = factory.quest(migrated)
+    admit(migrated, quest_id)
+    factory.participant(migrated, quest_id, factory.user(migrated))
+    migrated.commit()
+    before = state(migrated, quest_id)
+
+    migrated.execute("update applications_application set quest_id = %s", [factory.quest(migrated)])
+    delete_many(migrated, QUESTS, [quest_id])
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        migrated.commit()
+
+    assert state(migrated, quest_id) == before
+
+
 def test_category_deleted_with_its_quests(migrated: _Connection) -> None:
     """Only these: a quest of another category keeps everything."""
     category_id = factory.category(migrated)

@@ -163,6 +163,12 @@ def test_new_quest_is_derived(insert: Insert, migrated: _Connection) -> None:
     assert_sound(migrated)
 
 
+def test_marker_that_a_new_quest_brings_along_is_put_right(migrated: _Connection) -> None:
+    quest_id = factory.quest(migrated, integrity_assigned=True)
+    found = migrated.execute("select integrity_assigned from quests_quest where id = %s", [quest_id]).fetchall()
+    assert found == [(None,)]
+
+
 def test_many_quests_in_one_statement(migrated: _Connection) -> None:
     """Each is derived by itself: free, taken and completed ones, all opened."""
     free, taken, done, both = (factory.quest(migrated) for _ in range(4))

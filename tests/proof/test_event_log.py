@@ -550,6 +550,15 @@ class TestTimeline:
             "witness": "row version",
         }
 
+    def test_each_on_a_quest_has_their_own(self, log: Connection) -> None:
+        quest_id, *_ = approved(log)
+        user_id = factory.user(log)
+        log.execute(APPROVE, [factory.application(log, quest_id, user_id)])
+        found = log.execute("select user_id, participant_id, witness from integrity.approval_timeline").fetchall()
+        there = log.execute("select user_id, id, 'row version' from quests_questparticipant").fetchall()
+        assert sorted(found) == sorted(there)
+        assert len(there) == 2
+
     def test_a_row_written_since_has_its_own_time_for_a_witness(self, log: Connection) -> None:
         approved(log)
         log.execute("update quests_questparticipant set progress_notes = 'half way'")
