@@ -16,6 +16,7 @@ import psycopg
 from typer.testing import CliRunner
 
 from checks.cli import app
+from tests.support import mutation
 from tests.support.database import url_of
 from tests.support.waiting import wait_until_blocked
 
@@ -47,7 +48,13 @@ def spawn(url: str | None, *arguments: object, **options: Any) -> subprocess.Pop
     """Start a command as a process of its own; its output is piped unless `options` say otherwise."""
     named = [] if url is None else ["--database-url", url]
     piped: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([PROGRAM, *named, *map(str, arguments)], text=True, **piped | options)
+    return subprocess.Popen([*_program(), *named, *map(str, arguments)], text=True, **piped | options)
+
+
+def _program() -> list[str]:
+    if mutation.VARIABLE in os.environ:
+        return [sys.executable, "-m", "tests.support.unguarded"]
+    return [str(PROGRAM)]
 
 
 def finish(process: subprocess.Popen[str]) -> Ran:
@@ -93,7 +100,7 @@ class Terminal:
         self._screen, terminal = os.openpty()
         plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI")}
         self._process = subprocess.Popen(
-            [PROGRAM, "--database-url", url, *map(str, arguments)],
+            [*_program(), "--database-url", url, *map(str, arguments)],
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,

@@ -36,10 +36,7 @@ NOT_WITH_THESE_ROWS = (errors.IntegrityError,)
 
 
 def meet() -> None:
-    """Let every migration of this process end with the mutation, and the guards keep quiet about it.
-
-    They would notice every mutant, and every test of a command that asks them first would fail for that alone.
-    """
+    """Let every migration of this process end with the mutation, and the guards keep quiet about it."""
     mutation = Path(os.environ[VARIABLE]).read_text()
     upgrade = migrate.upgrade
 
@@ -49,6 +46,14 @@ def meet() -> None:
         apply(target, mutation)
 
     migrate.upgrade = upgrade_and_mutate
+    silence_guards()
+
+
+def silence_guards() -> None:
+    """Let the guards of this process find nothing.
+
+    They would notice every mutant, and every test of a command that asks them first would fail for that alone.
+    """
     guards.read = lambda connection: []
 
 
