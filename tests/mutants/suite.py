@@ -93,6 +93,8 @@ READS = ("proof/",)
 REPAIRS = ("runner/test_repair", "runner/test_undo")
 # Of one test with many cases that do not name the object.
 CASES = 2
+# A test that takes longer is asked after the others: most mutants are found without it.
+SLOW_SECONDS = 0.7
 # What is refused at one isolation level and not at another is for the races.
 ONE_LEVEL = "not repeatable_read and not serializable"
 
@@ -113,33 +115,38 @@ class Answer:
 
 
 class _First:
-    """Puts those tests first that are about an object, then one case of each, and keeps the first failure.
+    """Puts those tests first that are about an object, then a few cases of each, slow ones last; keeps the first failure.
 
     Args:
         word: What the object is called.
+        seconds: How long tests took, without their cases; what is learned is added.
     """
 
-    def __init__(self, word: str) -> None:
+    def __init__(self, word: str, seconds: dict[str, float]) -> None:
         self._word = re.compile(rf"\b{re.escape(word)}\b")
+        self.seconds = seconds
         self.failed: list[str] = []
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Reorder, and of cases that do not name the object keep a few."""
         seen: Counter[str] = Counter()
-        ranked: list[tuple[int, pytest.Item]] = []
+        ranked: list[tuple[bool, bool, pytest.Item]] = []
         for item in items:
             test = item.nodeid.partition("[")[0]
+            slow = self.seconds.get(test, 0) > SLOW_SECONDS
             case = repr(item.callspec.params) if hasattr(item, "callspec") else ""
             if self._word.search(case):
-                ranked.append((0, item))
+                ranked.append((slow, False, item))
                 continue
             if seen[test] < CASES:
-                ranked.append((seen[test] + 1, item))
+                ranked.append((slow, True, item))
             seen[test] += 1
-        items[:] = [item for _, item in sorted(ranked, key=lambda each: each[0])]
+        items[:] = [item for *_, item in sorted(ranked, key=lambda each: each[:2])]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            self.seconds[report.nodeid.partition("[")[0]] = report.duration
         if report.failed:
             self.failed.append(report.nodeid)
 
@@ -306,7 +313,8 @@ def _run(nodes: Collection[str], word: str, told: Path) -> int:
     output = os.open(told.with_name("output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    first = _First(word)
+    learned = told.with_name("seconds")
+    first = _First(word, json.loads(learned.read_text()) if learned.exists() else {})
     options = [
         "-q",
         "-x",
@@ -320,6 +328,7 @@ def _run(nodes: Collection[str], word: str, told: Path) -> int:
     ]
     options += ["-k", ONE_LEVEL, *(f"--deselect={node}" for node in NOT_THESE)]
     code = int(pytest.main([*options, *nodes], plugins=[first]))
+    learned.write_text(json.dumps(first.seconds))
     if first.failed:
         told.write_text(first.failed[0])
     return code
