@@ -66,7 +66,7 @@ def audit(
         repaired = None
         if fix_issues:
             options = repair.Options(scope, missing_participant, batch_size, limit, reason)
-            repaired = kept.enter_context(_repaired(connection, options, dry_run=dry_run, yes=yes))
+            repaired = _repair(connection, options, kept, dry_run=dry_run, yes=yes)
         if record:
             history.record(connection)
         with violations.one_snapshot(connection):
@@ -100,27 +100,23 @@ def _guarded(connection: psycopg.Connection[Any]) -> Iterator[list[guards.Guard]
         raise typer.Exit(EXIT_DAMAGE)
 
 
-@contextmanager
-def _repaired(
-    connection: psycopg.Connection[Any], options: repair.Options, *, dry_run: bool, yes: bool
-) -> Iterator[tuple[repair.Result, Iterator[repair.Change]]]:
-    """Ask if need be, then repair, or preview it; a rule whose severity is off is left alone."""
+def _repair(
+    connection: psycopg.Connection[Any], options: repair.Options, kept: ExitStack, *, dry_run: bool, yes: bool
+) -> tuple[repair.Result, Iterator[repair.Change]]:
+    """Ask if need be, then repair, or preview it while `kept` is open; a rule whose severity is off is left alone."""
     before = violations.report(connection, options.scope)
     chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
     if not dry_run and not yes and (before.repairable or not sys.stdin.isatty()):
         confirm(f"Repair {before.repairable:,} violations?", "--fix-issues changes rows", "preview with --dry-run")
-    with ExitStack() as kept:
-        with Progress() as progress:
+    with Progress() as progress:
 
-            def show(done: int, planned: int) -> None:
-                progress.at("repair", done, planned)
+        def show(done: int, planned: int) -> None:
+            progress.at("repair", done, planned)
 
-            if dry_run:
-                found = kept.enter_context(repair.preview(connection, chosen, show))
-            else:
-                result = repair.apply(connection, chosen, show)
-                found = result, repair.changes(connection, result.run)
-        yield found
+        if dry_run:
+            return kept.enter_context(repair.preview(connection, chosen, show))
+        result = repair.apply(connection, chosen, show)
+    return result, repair.changes(connection, result.run)
 
 
 def _show(

@@ -115,7 +115,7 @@ class Answer:
 
 
 class _First:
-    """Puts those tests first that are about an object, then a few cases of each, slow ones last; keeps the first failure.
+    """Puts tests that are about an object first, then a few cases of each, slow ones last; keeps the first failure.
 
     Args:
         word: What the object is called.
