@@ -109,8 +109,8 @@ begin
     'update integrity.repair_item as item
     set outcome = case
       when item.key <> all($3) then ''gone''
-      when exists (
-        select from integrity.%I as violation where violation.quest_id = any($4) and violation.key = item.key
+      when item.key in (
+        select violation.key from integrity.%I as violation where violation.quest_id = any($4)
       ) then ''refused''
       else ''repaired''
     end,
