@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         if not options.guards_only:
             _ask_grants(connection, _left([mutant for mutant in possible if mutant.kind == "grant"], options))
     if not options.guards_only:
-        _ask(suite.in_turn(mutant for mutant in _left(possible, options) if suite.asked(mutant)), options.jobs)
+        _ask(suite.in_turn(mutant for mutant in _left(possible, options) if suite.asked(mutant)), options)
     answers = suite.read(ANSWERS)
     found = {mutant: answers[key] for mutant in possible if (key := (mutant.name, suite.state(mutant))) in answers}
     _remember(found)
@@ -77,15 +77,15 @@ def _ask_grants(connection: _Connection, left: list[Mutant]) -> None:
         suite.append(ANSWERS, suite.Answer(mutant.name, suite.state(mutant), grants.killer(connection, mutant)))
 
 
-def _ask(left: list[Mutant], jobs: int) -> None:
+def _ask(left: list[Mutant], options: argparse.Namespace) -> None:
     """Ask the tests, in several processes."""
     known = _known()
     children = []
-    for share in suite.shares(left, jobs):
+    for share in suite.shares(left, options.jobs):
         if (child := os.fork()) == 0:
             code = 1
             try:
-                suite.ask(share, known, ANSWERS)
+                suite.ask(share, known, ANSWERS, slow=options.again)
                 code = 0
             except Exception:
                 traceback.print_exc()
@@ -102,7 +102,7 @@ def _ask(left: list[Mutant], jobs: int) -> None:
                 os.kill(child, signal.SIGTERM)
         raise
     if failed:
-        raise RuntimeError(f"{len(failed)} of {jobs} jobs failed; run it again, it goes on where it was")
+        raise RuntimeError(f"{len(failed)} of {options.jobs} jobs failed; run it again, it goes on where it was")
 
 
 def _known() -> dict[str, str]:
@@ -127,7 +127,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", default="*", metavar="PATTERN", help="mutants whose names match, such as 'trigger *'")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
-    parser.add_argument("--again", action="store_true", help="ask the tests again about mutants that survived")
+    parser.add_argument("--again", action="store_true", help="ask about mutants that survived again, slow tests too")
     parser.add_argument("--guards-only", action="store_true", help="do not ask the tests")
     return parser.parse_args(arguments)
 

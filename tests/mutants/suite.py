@@ -93,7 +93,7 @@ READS = ("proof/",)
 REPAIRS = ("runner/test_repair", "runner/test_undo")
 # Of one test with many cases that do not name the object.
 CASES = 2
-# A test that takes longer is asked after the others: most mutants are found without it.
+# A test that takes longer is asked only again: most mutants are found without it.
 SLOW_SECONDS = 0.7
 # What is refused at one isolation level and not at another is for the races.
 ONE_LEVEL = "not repeatable_read and not serializable"
@@ -115,15 +115,17 @@ class Answer:
 
 
 class _First:
-    """Puts tests that are about an object first, then a few cases of each, slow ones last; keeps the first failure.
+    """Puts tests that are about an object first, then a few cases of each; keeps the first failure.
 
     Args:
         word: What the object is called.
+        slow: Whether to keep slow tests, and put them last.
         seconds: How long tests took, without their cases; what is learned is added.
     """
 
-    def __init__(self, word: str, seconds: dict[str, float]) -> None:
+    def __init__(self, word: str, slow: bool, seconds: dict[str, float]) -> None:
         self._word = re.compile(rf"\b{re.escape(word)}\b")
+        self._slow = slow
         self.seconds = seconds
         self.failed: list[str] = []
 
@@ -135,6 +137,8 @@ class _First:
         for item in items:
             test = item.nodeid.partition("[")[0]
             slow = self.seconds.get(test, 0) > SLOW_SECONDS
+            if slow and not self._slow:
+                continue
             case = repr(item.callspec.params) if hasattr(item, "callspec") else ""
             if self._word.search(case):
                 ranked.append((slow, False, item))
@@ -188,17 +192,18 @@ def _about(kind: str, word: str) -> tuple[str, ...]:
     if kind in ("constraint", "trigger"):
         return WRITES
     if kind == "view":
-        return READS
+        return REPAIRS if word.startswith("repair") else READS
     return REPAIRS if re.match(r"repair|undo|plan|restore|quest_rows|start|record_changes|operate", word) else WRITES
 
 
-def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None:
+def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path, *, slow: bool) -> None:
     """Ask the tests about each mutant, on one server, and append the answers to a file of JSON lines.
 
     Args:
         mutants: In the order in which to ask.
         known: The test that once found a mutant, by the mutant's name: asked first.
         answers: Where to append.
+        slow: Whether to ask slow tests, too.
 
     Raises:
         RuntimeError: pytest itself failed, or a test that fails without any mutant.
@@ -212,7 +217,7 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None
         for mutant in mutants:
             found = recent[mutant.subject]
             likely = [*found[:RECENT], *(node for node, _ in often[mutant.kind].most_common(OFTEN))]
-            killer = _killer(running, mutant, _rounds(mutant, known, likely))
+            killer = _killer(running, mutant, _rounds(mutant, known, likely), slow=slow)
             if killer is not None:
                 if killer not in sound and _killer(running, replace(mutant, sql=NOTHING), [[killer]]) is not None:
                     raise RuntimeError(f"{killer} fails without a mutant too")
@@ -234,13 +239,15 @@ def _server() -> Iterator[server.Server]:
         yield running
 
 
-def _killer(running: server.Server, mutant: Mutant, rounds: Iterable[Sequence[str]]) -> str | None:
+def _killer(
+    running: server.Server, mutant: Mutant, rounds: Iterable[Sequence[str]], *, slow: bool = True
+) -> str | None:
     """Return the first test that fails on the mutant, of the rounds' first that has one."""
     mutated = Path(os.environ[mutation.VARIABLE])
     mutated.write_text(mutant.sql)
     for nodes in rounds:
         _drop_databases(running)
-        if (killer := _first_failure(nodes, _word(mutant), mutated.with_name("failed"))) is not None:
+        if (killer := _first_failure(nodes, _word(mutant), mutated.with_name("failed"), slow=slow)) is not None:
             return killer
     return None
 
@@ -285,14 +292,14 @@ def _rounds(mutant: Mutant, known: dict[str, str], likely: Sequence[str]) -> Ite
     yield modules(mutant)
 
 
-def _first_failure(nodes: Collection[str], word: str, told: Path) -> str | None:
+def _first_failure(nodes: Collection[str], word: str, told: Path, *, slow: bool) -> str | None:
     """Run tests in a fork of this process until one fails; return its node id."""
     told.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
         code = CRASHED
         try:
-            code = _run(nodes, word, told)
+            code = _run(nodes, word, told, slow=slow)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -309,12 +316,14 @@ def _first_failure(nodes: Collection[str], word: str, told: Path) -> str | None:
     return None
 
 
-def _run(nodes: Collection[str], word: str, told: Path) -> int:
+def _run(nodes: Collection[str], word: str, told: Path, *, slow: bool) -> int:
     output = os.open(told.with_name("output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     learned = told.with_name("seconds")
-    first = _First(word, json.loads(learned.read_text()) if learned.exists() else {})
+    # A test that is asked by its name is asked.
+    keeps_slow = slow or any("::" in node for node in nodes)
+    first = _First(word, keeps_slow, json.loads(learned.read_text()) if learned.exists() else {})
     options = [
         "-q",
         "-x",
