@@ -24,23 +24,22 @@ inner join pg_catalog.pg_class as referrer
   on reference.conrelid = referrer.oid
 inner join pg_catalog.pg_namespace as schema
   on referrer.relnamespace = schema.oid
-inner join pg_catalog.pg_attribute as attribute
-  on
-    reference.conrelid = attribute.attrelid
-    and reference.conkey[1] = attribute.attnum
 inner join pg_catalog.pg_attribute as target
   on
     reference.confrelid = target.attrelid
-    and reference.confkey[1] = target.attnum
+    and target.attnum = any(reference.confkey)
+inner join pg_catalog.pg_attribute as attribute
+  on
+    reference.conrelid = attribute.attrelid
+    and reference.conkey[array_position(reference.confkey, target.attnum)] = attribute.attnum
 cross join integrity.installation as installation
 where
   reference.contype = 'f'
   and reference.conparentid = 0
-  and cardinality(reference.confkey) = 1
   and target.attname = 'id'
   and reference.confrelid = to_regclass(format('%I.quests_questparticipant', installation.app_schema));
 
 comment on view integrity.participant_reference is
-'The columns, in any table, whose foreign key points at a participant''s id, found from the catalog.';
+'The columns, in any table, whose foreign key points at a participant''s id, alone or with more of the participant, found from the catalog.';
 
 revoke all on integrity.participant_reference from public;

@@ -127,6 +127,25 @@ def test_two_new_approvals_beside_old_ones_are_refused(
     assert state(connection, quest_id) == State("open", None, dict.fromkeys(both, "pending"))
 
 
+def test_old_approval_of_somebody_else_or_elsewhere_stays(app_only: _Connection) -> None:
+    """Only what the same applicant was approved for on the same quest ends."""
+    quest_id, ann, ben = factory.quest(app_only), factory.user(app_only), factory.user(app_only)
+    of_ben = factory.application(app_only, quest_id, ben, status="approved")
+    elsewhere = factory.application(app_only, factory.quest(app_only), ann, status="approved")
+    new = factory.application(app_only, quest_id, ann)
+    attach(app_only)
+
+    update_many(app_only, APPLICATIONS, [new], {"status": "approved"})
+    app_only.commit()
+
+    assert state(app_only, quest_id) == State(
+        "in-progress", ann, {of_ben: "approved", new: "approved"}, {ann: "joined"}
+    )
+    assert app_only.execute(f"select status from {APPLICATIONS} where id = %s", [elsewhere]).fetchall() == [
+        ("approved",)
+    ]
+
+
 def test_old_approval_itself_saved_as_approved_stays_as_it_is(app_only: _Connection) -> None:
     """A save that changes nothing is no approval: whether to let the applicant back in is for a repair to say."""
     quest_id, user_id = factory.quest(app_only), factory.user(app_only)

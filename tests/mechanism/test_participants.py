@@ -482,6 +482,22 @@ def test_move_to_another_quest_is_logged(migrated: _Connection) -> None:
 
     assert joins(migrated, old) == []
     assert joins(migrated, new) == [(user_id, "joined", "joined")]
+    left = one(
+        migrated,
+        "select after ->> 'quest_id' as quest_id, after ->> 'user_id' as user_id"
+        " from integrity.event where kind = 'participant_dropped' and quest_id = %s",
+        old,
+    )
+    assert left == {"quest_id": str(new), "user_id": str(user_id)}
+
+
+def test_a_dropped_participant_saved_again_is_no_event(migrated: _Connection) -> None:
+    quest_id, user_id = factory.quest(migrated), factory.user(migrated)
+    participant_id = factory.participant(migrated, quest_id, user_id, status="dropped")
+
+    update_many(migrated, PARTICIPANTS, [participant_id], {"status": "dropped", "quest_id": quest_id})
+
+    assert events(migrated, quest_id) == []
 
 
 @pytest.mark.parametrize("before", [None, "dropped", "joined"])

@@ -77,3 +77,14 @@ def test_diagram_edges(approved: _Connection) -> None:
         (PARTICIPANTS, "joined", "dropped", f"1{TIMES}"),
         (PARTICIPANTS, "no row", "joined", f"2{TIMES}"),
     ]
+
+
+def test_diagram_edges_count_what_happened_and_not_what_was_put_right(approved: _Connection) -> None:
+    edges = approved.execute("select * from integrity.diagram_edge order by diagram, source, target").fetchall()
+    approved.execute(
+        "insert into integrity.event (kind, actor, application_name, before, after)"
+        " select 'repaired', 'me', '', jsonb_object(names, array['old', 'old', 'old']),"
+        " jsonb_object(names, array['new', 'new', 'new'])"
+        " from (values (array['application_status', 'participant_status', 'quest_status'])) as known (names)"
+    )
+    assert approved.execute("select * from integrity.diagram_edge order by diagram, source, target").fetchall() == edges

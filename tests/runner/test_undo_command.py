@@ -115,6 +115,25 @@ class TestRestores:
         assert quest_state(dirty, quest_id) == before
         assert dirty.execute("select * from note").fetchall() == [("hello", None, second)]
 
+    def test_rows_that_a_cascade_would_have_taken_along(self, dirty: _Connection) -> None:
+        """A row that references a participant together with its quest is re-pointed before the participant goes."""
+        dirty.execute("alter table quests_questparticipant add unique (quest_id, id)")
+        dirty.execute(
+            "create table photo (id int primary key, quest_id bigint, participant_id bigint,"
+            " foreign key (quest_id, participant_id) references quests_questparticipant (quest_id, id)"
+            " on delete cascade)"
+        )
+        dirty.execute(
+            "insert into photo select row_number() over (), quest_id, id.value::bigint"
+            " from integrity.duplicate_participant, jsonb_array_elements(found -> 'ids') as id (value)"
+        )
+        before = dirty.execute("select * from photo order by id").fetchall()
+        assert len(before) == 2
+        fix(dirty, "--rule", "duplicate_participant")
+        assert dirty.execute("select count(*), count(distinct participant_id) from photo").fetchall() == [(2, 1)]
+        assert undo(dirty).code == 0
+        assert dirty.execute("select * from photo order by id").fetchall() == before
+
     def test_an_undo_of_an_undo(self, dirty: _Connection) -> None:
         quest_id = dirty.execute("select quest_id from integrity.duplicate_participant").fetchall()[0][0]
         fix(dirty, "--quest", quest_id)
