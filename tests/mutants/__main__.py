@@ -78,8 +78,9 @@ def _ask_grants(connection: _Connection, left: list[Mutant]) -> None:
 
 
 def _ask(left: list[Mutant], options: argparse.Namespace) -> None:
-    """Ask the tests, in several processes."""
+    """Ask the tests, in several processes; what was found before takes one test and comes first."""
     known = _known()
+    left = sorted(left, key=lambda mutant: mutant.name not in known)
     children = []
     for share in suite.shares(left, options.jobs):
         if (child := os.fork()) == 0:

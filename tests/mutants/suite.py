@@ -79,6 +79,8 @@ NOT_ASKED = frozenset(
 NOT_THESE = (
     "tests/law/test_bad_input.py::test_statement_of_a_hundred_thousand_rows",
     "tests/proof/test_event_log.py::TestAppendOnly::test_every_partition_has_both_triggers_always_on",
+    # The command in a process of its own, where the guards find every mutant.
+    "tests/runner/test_formats.py::test_memory_does_not_grow",
 )
 FOLDERS = ("law", "mechanism", "proof", "runner")
 # Where to look at all, by what the object is for; modules that name it come before, in any folder.

@@ -43,6 +43,13 @@ def test_two_approvals_are_one_violation_of_the_earlier(rules: psycopg.Connectio
     assert [row["application_id"] for row in rows(rules, RULE)] == [planted.application_id]
 
 
+def test_an_earlier_application_that_was_not_approved_hides_nothing(rules: psycopg.Connection[Any]) -> None:
+    quest_id = factory.quest(rules)
+    factory.application(rules, quest_id, factory.user(rules))
+    approved = factory.application(rules, quest_id, factory.user(rules), status="approved")
+    assert [row["application_id"] for row in rows(rules, RULE)] == [approved]
+
+
 def test_repair_of_what_is_behind_it_settles_it(unattached: psycopg.Connection[Any]) -> None:
     """The participant is created first, and the quest follows by itself."""
     planted = plant.open_quest_with_approval(unattached)

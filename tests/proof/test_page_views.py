@@ -5,7 +5,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import factory
+from tests.support import factory, plant
+from tests.support.proof import attach
 
 _Connection = psycopg.Connection[Any]
 
@@ -88,3 +89,20 @@ def test_diagram_edges_count_what_happened_and_not_what_was_put_right(approved: 
         " from (values (array['application_status', 'participant_status', 'quest_status'])) as known (names)"
     )
     assert approved.execute("select * from integrity.diagram_edge order by diagram, source, target").fetchall() == edges
+
+
+def test_named_violation_has_the_users_name_or_what_there_is(unattached: _Connection) -> None:
+    planted = [plant.approved_without_participant(unattached) for _ in range(2)]
+    quest_id = plant.in_progress_without_participant(unattached).quest_id
+    unattached.execute("update users_user set username = 'ann' where id = %s", [planted[0].user_id])
+    # A user who is gone, as only a superuser can have removed them.
+    unattached.commit()
+    unattached.execute("set local session_replication_role = replica")
+    unattached.execute("delete from users_user where id = %s", [planted[1].user_id])
+    attach(unattached)
+    named = unattached.execute("select quest_id, person from integrity.named_violation order by quest_id").fetchall()
+    assert named == [
+        (planted[0].quest_id, "ann"),
+        (planted[1].quest_id, str(planted[1].user_id)),
+        (quest_id, None),
+    ]

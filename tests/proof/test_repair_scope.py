@@ -1,0 +1,134 @@
+"""Every repair does what its rule says to the violations that it is given, and nothing to any other."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+from psycopg.types.json import Jsonb
+from pytest_postgresql.executors import NoopExecutor
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from tests.support import factory, plant
+from tests.support.proof import attach, rows
+
+_Connection = psycopg.Connection[Any]
+
+# With the column that says of which quest a row is.
+TABLES = {"applications_application": "quest_id", "quests_questparticipant": "quest_id", "quests_quest": "id"}
+
+
+def _open_quest_with_approval(connection: _Connection) -> None:
+    """One that its own repair can settle: the participant is there."""
+    plant.admit(connection, factory.quest(connection))
+
+
+PLANTS = {
+    "duplicate_participant": plant.duplicate_participant,
+    "duplicate_approval": plant.duplicate_approval,
+    "approved_without_participant": plant.approved_without_participant,
+    "open_quest_with_participant": plant.open_quest_with_participant,
+    "unassigned_quest_with_participant": plant.unassigned_quest_with_participant,
+    "open_quest_with_approval": _open_quest_with_approval,
+    "assignee_not_participant": plant.assignee_not_participant,
+    "in_progress_without_participant": plant.in_progress_without_participant,
+}
+
+
+@pytest.fixture(scope="module")
+def planted(unattached_server: NoopExecutor) -> Iterator[_Connection]:
+    """Yield the one connection to a database with two violations of each rule that has a repair, and the layer."""
+    server = unattached_server
+    where = {"host": server.host, "port": server.port, "user": server.user}
+    name = f"{server.dbname}_repairs"
+    with (
+        DatabaseJanitor(dbname=name, template_dbname=server.template_dbname, **where),
+        psycopg.connect(dbname=name, **where) as connection,
+    ):
+        for each in PLANTS.values():
+            each(connection)
+            each(connection)
+        attach(connection)
+        yield connection
+
+
+@pytest.fixture
+def dirty(planted: _Connection) -> Iterator[_Connection]:
+    """Yield it for one test, which commits nothing."""
+    yield planted
+    planted.rollback()
+
+
+def _keys(connection: _Connection, rule: str) -> dict[str, int]:
+    return {row["key"]: row["quest_id"] for row in rows(connection, rule)}
+
+
+def _repair(connection: _Connection, rule: str, quest_id: int, key: str) -> None:
+    repair = sql.SQL("select integrity.{}(%s, %s, %s)").format(sql.Identifier(f"repair_{rule}"))
+    connection.execute(repair, [[quest_id], [key], Jsonb({})])
+
+
+def _content(connection: _Connection, but_of: int | None = None) -> list[Any]:
+    """Read every row, or those of all quests but one."""
+    return [
+        connection.execute(
+            f"select to_jsonb(t) from {table} as t where {column} is distinct from %s order by id".encode(), [but_of]
+        ).fetchall()
+        for table, column in TABLES.items()
+    ]
+
+
+def test_a_function_elsewhere_is_no_repair(dirty: _Connection) -> None:
+    dirty.execute("create function public.repair_unknown_status() returns int language sql as 'select 1'")
+    assert {rule for (rule,) in dirty.execute("select rule from integrity.repair_order")} == set(PLANTS)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select integrity.start_undo(99, null)",
+        "select integrity.repair_violation('no_such_rule:quest=1', null)",
+    ],
+)
+def test_what_is_not_there(statement: str, dirty: _Connection) -> None:
+    with pytest.raises(errors.NoDataFound):
+        dirty.execute(statement.encode())
+
+
+def test_every_repair_is_tried(dirty: _Connection) -> None:
+    assert {rule for (rule,) in dirty.execute("select rule from integrity.repair_order")} == set(PLANTS)
+
+
+@pytest.mark.parametrize("rule", PLANTS)
+def test_what_it_is_given(rule: str, dirty: _Connection) -> None:
+    found = _keys(dirty, rule)
+    key, quest_id = min(found.items())
+    before = _content(dirty, but_of=quest_id)
+    _repair(dirty, rule, quest_id, key)
+    assert set(_keys(dirty, rule)) == set(found) - {key}
+    assert _content(dirty, but_of=quest_id) == before
+
+
+@pytest.mark.parametrize("rule", PLANTS)
+def test_one_violation_by_its_key(rule: str, dirty: _Connection) -> None:
+    found = _keys(dirty, rule)
+    key, quest_id = min(found.items())
+    before = _content(dirty, but_of=quest_id)
+    (became,) = dirty.execute("select integrity.repair_violation(%s, 'asked for')", [key]).fetchone() or ("",)
+    assert became == "repaired"
+    assert set(_keys(dirty, rule)) == set(found) - {key}
+    assert _content(dirty, but_of=quest_id) == before
+
+
+@pytest.mark.parametrize("rule", PLANTS)
+@pytest.mark.parametrize("others", ["key", "quest"])
+def test_not_on_these_quests_or_not_this_key(others: str, rule: str, dirty: _Connection) -> None:
+    found = _keys(dirty, rule)
+    one, other = sorted(found)[:2]
+    before = _content(dirty)
+    if others == "key":
+        _repair(dirty, rule, found[one], other)
+    else:
+        _repair(dirty, rule, found[other], one)
+    assert _content(dirty) == before
