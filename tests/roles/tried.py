@@ -105,16 +105,17 @@ def _rights(connection: _Connection, whole: Right) -> Iterator[Right]:
     if whole.kind == "view" and whole.privilege != "select":
         # Whether a view can be written at all is asked before who may.
         return
-    if whole.kind in ("table", "view") and whole.privilege in ("select", "update"):
-        row = connection.execute("select to_regclass(%s) is not null", [whole.name]).fetchone()
-        # The app has tables that the migrations do not create.
-        columns = connection.execute(COLUMNS, [whole.name]).fetchall() if row == (True,) else []
-        for (column,) in columns:
-            yield Right(whole.role, whole.privilege, whole.kind, whole.name, column)
-        return
-    row = connection.execute("select to_regclass(%s) is not null", [whole.name]).fetchone()
-    if whole.kind not in ("table", "view") or row == (True,):
+    if whole.kind not in ("table", "view"):
         yield whole
+        return
+    if connection.execute("select to_regclass(%s) is null", [whole.name]).fetchone() == (True,):
+        # The app has tables that the migrations do not create.
+        return
+    if whole.privilege not in ("select", "update"):
+        yield whole
+        return
+    for (column,) in connection.execute(COLUMNS, [whole.name]).fetchall():
+        yield Right(whole.role, whole.privilege, whole.kind, whole.name, column)
 
 
 def _attempt(connection: _Connection, right: Right) -> str:

@@ -21,6 +21,7 @@ from checks.target import Target, resolve
 from tests.conftest import APP_TABLES
 from tests.support import plant
 from tests.support.cli import PROGRAM, SECONDS, Ran, backend_of, finish
+from tests.support.database import url_of
 from tests.support.waiting import wait_until_blocked
 
 # Nobody else's: the whole machine's process list is looked at.
@@ -147,7 +148,8 @@ def test_a_password_is_nowhere(guarded: server.Server) -> None:
 
     # The event log, the record of repairs, comments: all of the database.
     with admin(guarded) as connection:
-        command = [server.find_binaries() / "pg_dump", "--dbname", connection.info.dsn]
+        # Not our libpq's own words for it, which an older pg_dump may not know.
+        command = [server.find_binaries() / "pg_dump", "--dbname", url_of(connection)]
         dump = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "COPY integrity.event_" in dump
     assert PASSWORD not in dump
