@@ -55,7 +55,8 @@ select quote_ident(tgname), tgrelid::regclass::text, pg_get_triggerdef(pg_trigge
 from pg_trigger
 inner join pg_class on pg_class.oid = tgrelid
 where
-  not tgisinternal
+  -- A partition's copy of a trigger is internal to PostgreSQL 14.
+  (not tgisinternal or (tgparentid <> 0 and tgconstraint = 0))
   and (
     relnamespace = 'integrity'::regnamespace
     or (relname in {APP_TABLES} and tgfoid in (select oid from pg_proc where pronamespace = 'integrity'::regnamespace))

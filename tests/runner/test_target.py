@@ -265,7 +265,7 @@ class TestUserErrors:
                 ["DO $$BEGIN RAISE 'x' USING ERRCODE = '40001', HINT = 'try'; END$$"],
                 r"again \(x; try; .*40001",
             ),
-            (["SET ROLE pg_monitor", "CREATE TABLE public.t ()"], "lacks a permission.*42501"),
+            (["SET ROLE pg_monitor", "CREATE SCHEMA mine"], "lacks a permission.*42501"),
         ],
     )
     @pytest.mark.parametrize("through_sqlalchemy", [False, True])
