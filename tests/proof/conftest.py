@@ -11,11 +11,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
-from pytest_postgresql.janitor import DatabaseJanitor
 
 from checks import migrate
 from checks.target import Target
 from tests.conftest import APP_TABLES
+from tests.support.database import copied
 
 _Connection = psycopg.Connection[Any]
 RULES_ONLY = "0003_events"
@@ -36,13 +36,7 @@ unattached = factories.postgresql("unattached_server")
 @pytest.fixture(scope="session")
 def shared_unattached(unattached_server: NoopExecutor) -> Iterator[_Connection]:
     """Yield the one connection to a copy that is never written for good."""
-    server = unattached_server
-    where = {"host": server.host, "port": server.port, "user": server.user}
-    name = f"{server.dbname}_shared"
-    with (
-        DatabaseJanitor(dbname=name, template_dbname=server.template_dbname, **where),
-        psycopg.connect(dbname=name, **where) as connection,
-    ):
+    with copied(unattached_server, "shared") as connection:
         yield connection
 
 

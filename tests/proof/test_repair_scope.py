@@ -8,9 +8,9 @@ import pytest
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 from pytest_postgresql.executors import NoopExecutor
-from pytest_postgresql.janitor import DatabaseJanitor
 
 from tests.support import factory, plant
+from tests.support.database import copied
 from tests.support.proof import attach, rows
 
 _Connection = psycopg.Connection[Any]
@@ -39,13 +39,7 @@ PLANTS = {
 @pytest.fixture(scope="module")
 def planted(unattached_server: NoopExecutor) -> Iterator[_Connection]:
     """Yield the one connection to a database with two violations of each rule that has a repair, and the layer."""
-    server = unattached_server
-    where = {"host": server.host, "port": server.port, "user": server.user}
-    name = f"{server.dbname}_repairs"
-    with (
-        DatabaseJanitor(dbname=name, template_dbname=server.template_dbname, **where),
-        psycopg.connect(dbname=name, **where) as connection,
-    ):
+    with copied(unattached_server, "repairs") as connection:
         for each in PLANTS.values():
             each(connection)
             each(connection)

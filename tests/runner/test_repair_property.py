@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from pytest_postgresql.executors import NoopExecutor
-from pytest_postgresql.janitor import DatabaseJanitor
 
 from checks import repair
 from checks.violations import EVERYTHING
+from tests.support.database import copied
 from tests.support.dirt import Dirt, Row, State, databases, difference, spread, state
 from tests.support.proof import attach, enforce
 
@@ -29,12 +29,7 @@ _numbers = count(1)
 @contextmanager
 def adopted(template: NoopExecutor, dirt: Dirt) -> Iterator[_Connection]:
     """Yield an autocommit connection to a database of its own, to whose dirt the layer was attached."""
-    where = {"host": template.host, "port": template.port, "user": template.user}
-    name = f"{template.dbname}_{next(_numbers)}"
-    with (
-        DatabaseJanitor(dbname=name, template_dbname=template.template_dbname, **where),
-        psycopg.connect(dbname=name, **where) as connection,
-    ):
+    with copied(template, next(_numbers)) as connection:
         spread(connection, dirt)
         attach(connection)
         connection.autocommit = True

@@ -1,4 +1,4 @@
-"""More connections to the database a test was given."""
+"""More connections to the database a test was given, and more databases."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+from pytest_postgresql.executors import NoopExecutor
+from pytest_postgresql.janitor import DatabaseJanitor
 
 from checks.target import Target
 
@@ -30,3 +32,15 @@ def another(connection: psycopg.Connection[Any], autocommit: bool = False) -> It
         yield second
     finally:
         second.close()
+
+
+@contextmanager
+def copied(template: NoopExecutor, suffix: object) -> Iterator[psycopg.Connection[Any]]:
+    """Yield a connection to a copy of a template's database, named after it, that lives as long as the block."""
+    where = {"host": template.host, "port": template.port, "user": template.user}
+    name = f"{template.dbname}_{suffix}"
+    with (
+        DatabaseJanitor(dbname=name, template_dbname=template.template_dbname, **where),
+        psycopg.connect(dbname=name, **where) as connection,
+    ):
+        yield connection
