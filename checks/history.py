@@ -47,11 +47,9 @@ def write(connection: psycopg.Connection[Any], form: str, limit: int | None, det
             render.show_trend(trend.execute(TREND, [limit]), on)
             runs = trend.rowcount
         if not runs:
-            on.print("no audit was recorded: run `quest-integrity audit --record`", markup=False)
+            on.print("no audit was recorded: run `quest-integrity audit --record`")
             return
         found = {"new": 0, "fixed": 0, "old": 0} | dict(connection.execute(COUNTS).fetchall())
         on.print("last audit: " + ", ".join(f"{number:,} {change}" for change, number in found.items()))
         for row in rows.execute(CHANGES) if detailed else ():
-            on.print(
-                f"{row['change']:<5}  {row['key']}  seen first {row['first_seen']:%Y-%m-%d %H:%M:%S %z}", markup=False
-            )
+            on.print(f"{row['change']:<5}  {row['key']}  seen first {row['first_seen']:%Y-%m-%d %H:%M:%S %z}")

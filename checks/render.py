@@ -1,12 +1,15 @@
 """What people see: tables in a terminal, plain aligned columns when piped."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TextIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.columns import Columns
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +20,7 @@ from checks.rules import Rule
 from checks.violations import Report, Violation
 
 PLAIN_WIDTH = 1000
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 # A table is laid out in memory as a whole.
 CHANGES_AT_ONCE = 200
 COUNTED = {"violations", "quests", "users", "items", "changed rows"}
@@ -25,6 +29,10 @@ STYLES = {"error": "bold red", "warning": "yellow"}
 
 
 class _Console(Console):
+    def __init__(self, **options: Any) -> None:
+        # What users wrote is shown as they wrote it: "[b]" is no markup and ":heart:" no emoji.
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
     def on_broken_pipe(self) -> None:
         # Rich would exit with 1, which says that there are violations.
         raise BrokenPipeError
@@ -38,28 +46,67 @@ def console(out: TextIO | None = None) -> Console:
 
 def say(message: str) -> None:
     """Print a message for people to stderr."""
-    Console(stderr=True, soft_wrap=True).print(message, highlight=False, markup=False)
+    _Console(stderr=True, soft_wrap=True).print(message)
 
 
-def table(*headings: str, title: str | None = None, on: Console) -> Table:
-    """Return an empty table, ruled in a terminal and bare when piped."""
-    made = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD if on.is_terminal else None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0) if not on.is_terminal else (0, 1),
-    )
-    for heading in headings:
-        numeric = heading in NUMERIC
-        made.add_column(heading, justify="right" if numeric else "left", no_wrap=not on.is_terminal)
-    return made
+class Listing:
+    """Rows under headings, which rich prints: ruled in a terminal, plain aligned columns when piped.
+
+    Args:
+        headings: One for each column.
+        title: Stands above.
+    """
+
+    def __init__(self, *headings: str, title: str | None = None) -> None:
+        """Start without rows."""
+        self._headings = headings
+        self._title = title
+        self._rows: list[list[Text]] = []
+
+    def add_row(self, *cells: str | Text) -> None:
+        """Add a row; control characters, such as a terminal's, are written out."""
+        styled = ((cell.plain, cell.style) if isinstance(cell, Text) else (cell, "") for cell in cells)
+        self._rows.append([Text(_printable(value), style) for value, style in styled])
+
+    def __rich_console__(self, on: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield what rich is to print."""
+        if on.is_terminal:
+            yield self._ruled()
+        else:
+            yield from self._aligned()
+
+    def _ruled(self) -> Table:
+        made = Table(
+            title=self._title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1),
+        )
+        for heading in self._headings:
+            made.add_column(heading, justify="right" if heading in NUMERIC else "left")
+        for row in self._rows:
+            made.add_row(*row)
+        return made
+
+    def _aligned(self) -> Iterator[Segment]:
+        """Yield a line for each row; rich's own layout of so many cells takes longer than a repair of the rows."""
+        lines = [list(self._headings), *([cell.plain for cell in row] for row in self._rows)]
+        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        if self._title:
+            yield Segment(f"{self._title}\n")
+        for line in lines:
+            cells = []
+            for heading, cell, width in zip(self._headings, line, widths, strict=True):
+                fill = " " * (width - cell_len(cell))
+                cells.append(fill + cell if heading in NUMERIC else cell + fill)
+            yield Segment("  ".join(cells).rstrip() + "\n")
 
 
 def show_report(report: Report, on: Console) -> None:
     """Print the counts by rule and what was looked at."""
-    listing = table("rule", "severity", "category", "violations", "quests", "users", on=on)
+    listing = Listing("rule", "severity", "category", "violations", "quests", "users")
     for count in report.counts:
         style = STYLES[count.severity] if count.violations else "dim"
         listing.add_row(
@@ -75,7 +122,6 @@ def show_report(report: Report, on: Console) -> None:
     on.print(
         f"audited: {totals.users:,} users, {totals.quests:,} quests, {totals.applications:,} applications, "
         f"{totals.participants:,} participants",
-        highlight=False,
     )
 
 
@@ -85,15 +131,15 @@ def show_violations(violations: Iterable[Violation], on: Console) -> None:
         on.print(
             Text.assemble(
                 (violation.severity, STYLES[violation.severity]),
-                f"  {violation.message}",
-                (f"  [{violation.key}; repair: {violation.repair or 'a person decides'}]", "dim"),
+                f"  {_printable(violation.message)}",
+                (f"  [{_printable(violation.key)}; repair: {violation.repair or 'a person decides'}]", "dim"),
             )
         )
 
 
 def show_outcomes(outcomes: Iterable[Outcome], on: Console) -> None:
     """Print what became of the planned items of a run."""
-    listing = table("rule", "outcome", "items", "refused by", on=on)
+    listing = Listing("rule", "outcome", "items", "refused by")
     for outcome in outcomes:
         listing.add_row(outcome.rule, outcome.outcome, str(outcome.items), outcome.refused_by or "")
     on.print(listing)
@@ -114,7 +160,7 @@ def show_left(left: Iterable[Left], on: Console) -> None:
 
 def show_runs(runs: Iterable[Run], on: Console) -> None:
     """Print repairs and undos, oldest first."""
-    listing = table("run", "kind", "started", "actor", "changed rows", "state", "reason", on=on)
+    listing = Listing("run", "kind", "started", "actor", "changed rows", "state", "reason")
     for run in runs:
         kind = run.kind if run.undoes is None else f"{run.kind} of {run.undoes}"
         state = "finished" if run.finished_at else f"stopped, {run.to_do} to do"
@@ -125,7 +171,7 @@ def show_runs(runs: Iterable[Run], on: Console) -> None:
 
 def show_trend(runs: Iterable[dict[str, Any]], on: Console) -> None:
     """Print recorded audits."""
-    listing = table("run", "started", "seconds", "errors", "warnings", "new", "fixed", "guard damage", "actor", on=on)
+    listing = Listing("run", "started", "seconds", "errors", "warnings", "new", "fixed", "guard damage", "actor")
     for run in runs:
         started, seconds = f"{run['started_at']:%Y-%m-%d %H:%M:%S %z}", f"{run['duration'].total_seconds():.2f}"
         counts = (run["errors"], run["warnings"], run["new_violations"], run["fixed_violations"], run["guard_damage"])
@@ -137,7 +183,7 @@ def show_changes(changes: Iterable[Change], on: Console) -> None:
     """Print the rows that change, column by column, before and after: a table for every so many of them."""
     left = iter(changes)
     while some := list(islice(left, CHANGES_AT_ONCE)):
-        listing = table("table", "row", "column", "before", "after", on=on)
+        listing = Listing("table", "row", "column", "before", "after")
         for change in some:
             row = ", ".join(f"{name} {value}" for name, value in change.row_key.items())
             kind = "new row" if change.before is None else "removed" if change.after is None else ""
@@ -155,23 +201,23 @@ def show_changes(changes: Iterable[Change], on: Console) -> None:
 
 def show_unenforced(remaining: Iterable[Unenforced], on: Console) -> None:
     """Print the constraints that are not enforced in full, and why."""
-    listing = table("constraint", "state", "violated rules", on=on)
+    listing = Listing("constraint", "state", "violated rules")
     for item in remaining:
         listing.add_row(item.name, item.state, ", ".join(item.rules))
     on.print(listing)
 
 
-def show_guards(wrong: Iterable[Guard], on: Console) -> None:
+def show_guards(wrong: Sequence[Guard], on: Console) -> None:
     """Print the guards that are not ok, then what mends those that are damaged, for psql."""
-    listing = table("status", "kind", "identity", "detail", on=on)
+    listing = Listing("status", "kind", "identity", "detail")
     for guard in wrong:
         listing.add_row(guard.status, guard.kind, guard.identity, guard.detail)
-    if listing.row_count:
+    if wrong:
         on.print(listing)
     for guard in wrong:
         if guard.damage:
             mend = f"{guard.mend};" if guard.mend else "-- a person decides"
-            on.print(f"-- {guard.kind} {guard.identity}\n{mend}\n", markup=False, highlight=False)
+            on.print(f"-- {guard.kind} {guard.identity}\n{mend}\n")
 
 
 def side_by_side(on: Console, *items: RenderableType) -> None:
@@ -186,7 +232,7 @@ def side_by_side(on: Console, *items: RenderableType) -> None:
 def show_rules(rules: Iterable[Rule], report: Report, on: Console) -> None:
     """Print the rules with their counts and what they mean."""
     counts = {count.rule: count for count in report.counts}
-    listing = table("rule", "severity", "violations", "category", "repair", "meaning", on=on)
+    listing = Listing("rule", "severity", "violations", "category", "repair", "meaning")
     for rule in rules:
         count = counts.get(rule.rule)
         listing.add_row(
@@ -203,16 +249,16 @@ def show_rules(rules: Iterable[Rule], report: Report, on: Console) -> None:
 def show_rule(rule: Rule, on: Console) -> None:
     """Print one rule in full."""
     on.print(Text(rule.rule, "bold"), Text(f"({rule.severity}; {rule.category})"))
-    on.print(rule.meaning, highlight=False)
-    on.print(f"broken by: {rule.broken_by or 'nobody has said yet'}", highlight=False)
-    on.print(f"repair:    {rule.repair_meaning or 'none, a person decides'}", highlight=False)
-    on.print(f"enforced:  {', '.join(rule.enforced_by) or 'by nothing, it is reported only'}", highlight=False)
-    on.print(f"in psql:   select * from integrity.{rule.rule};", highlight=False)
+    on.print(rule.meaning)
+    on.print(f"broken by: {rule.broken_by or 'nobody has said yet'}")
+    on.print(f"repair:    {rule.repair_meaning or 'none, a person decides'}")
+    on.print(f"enforced:  {', '.join(rule.enforced_by) or 'by nothing, it is reported only'}")
+    on.print(f"in psql:   select * from integrity.{rule.rule};")
 
 
 def show_rows(rows: Iterable[tuple[str, dict[str, Any], dict[str, Any]]], on: Console) -> None:
     """Print rows, a line per column that has a value; our markers are left out."""
-    listing = table("table", "row", "column", "value", on=on)
+    listing = Listing("table", "row", "column", "value")
     for relation, key, content in rows:
         head = (relation, ", ".join(f"{name} {value}" for name, value in key.items()))
         for name, value in content.items():
@@ -224,10 +270,15 @@ def show_rows(rows: Iterable[tuple[str, dict[str, Any], dict[str, Any]]], on: Co
 
 def show_history(events: Iterable[tuple[Any, ...]], on: Console) -> None:
     """Print what the event log says of a quest."""
-    listing = table("at", "kind", "user", "before", "after", "actor", "application_name", on=on)
+    listing = Listing("at", "kind", "user", "before", "after", "actor", "application_name")
     for event in events:
         listing.add_row(*map(_shown, event))
     on.print(listing)
+
+
+def _printable(text: str) -> str:
+    """Return the text with its control characters written out: a title must not command a terminal."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def _shown(value: Any) -> str:

@@ -43,4 +43,4 @@ def explain(
         render.show_rows(reading.rows(connection, found.quest_id), out)
         render.show_history(reading.history(connection, found.quest_id), out)
         statements = reading.repair_statements(connection, found)
-        out.print(statements or "-- no repair: a person decides", highlight=False, markup=False)
+        out.print(statements or "-- no repair: a person decides")

@@ -50,7 +50,7 @@ def _incident(out: Console, target: Target, name: str) -> None:
     with target.connect(autocommit=True) as connection:
         with connection.transaction():
             connection.execute(_query(name.lower().replace("-", "_")))
-        before = _state(connection, "before", out)
+        before = _state(connection, "before")
         out.print(before)
 
         _heading(out, f"{name}: attach the integrity layer (alembic upgrade head), then look")
@@ -70,24 +70,24 @@ def _incident(out: Console, target: Target, name: str) -> None:
         render.show_outcomes(repair.apply(connection, options, lambda *_: None).outcomes, out)
         unenforced = law.advance(connection, LockPolicy())
         render.show_report(violations.report(connection), out)
-        out.print(f"constraints not enforced on every row: {len(unenforced)}", highlight=False)
+        out.print(f"constraints not enforced on every row: {len(unenforced)}")
         _heading(out, f"{name}: before and after")
-        render.side_by_side(out, before, _state(connection, "after", out))
+        render.side_by_side(out, before, _state(connection, "after"))
 
 
 def _show_people(connection: Connection, out: Console) -> None:
-    listing = render.table("user", "violations", on=out)
+    listing = render.Listing("user", "violations")
     for row in connection.execute(_query("people")):
         listing.add_row(*row)
     out.print(listing)
 
 
-def _state(connection: Connection, title: str, out: Console) -> Group:
+def _state(connection: Connection, title: str) -> Group:
     """Return the tables as the incident log writes them down: applications, participants, quests."""
-    applications = render.table("quest", "applicant", "application", "participant", title=title, on=out)
+    applications = render.Listing("quest", "applicant", "application", "participant", title=title)
     for row in connection.execute(_query("applications")):
         applications.add_row(*row[:3], Text(row[3], "bold red" if row[3] == "MISSING" else ""))
-    quests = render.table("quest", "status", "assigned to", "participants", on=out)
+    quests = render.Listing("quest", "status", "assigned to", "participants")
     for row in connection.execute(_query("quests")):
         quests.add_row(*row)
     return Group(applications, quests)
@@ -107,7 +107,7 @@ update applications_application set status = 'approved', integrity_approved = tr
 
 def _attacks(out: Console, target: Target) -> None:
     _heading(out, "Now try to commit the broken state again, in six ways")
-    listing = render.table("attempt", "outcome", "what happened", on=out)
+    listing = render.Listing("attempt", "outcome", "what happened")
     with target.connect() as connection:
         connection.execute(_query("attacked"))
         connection.commit()
@@ -132,7 +132,7 @@ def _attacks(out: Console, target: Target) -> None:
             listing.add_row(name, Text(outcome, "green"), detail)
         out.print(listing)
         report = violations.report(connection)
-    out.print(f"violations of severity error after all six: {report.violations('error')}", highlight=False)
+    out.print(f"violations of severity error after all six: {report.violations('error')}")
 
 
 def void(_value: object) -> None:
