@@ -91,6 +91,19 @@ def test_quest_deleted_from_under_those_on_it_is_refused(migrated: _Connection) 
     assert state(migrated, quest_id) == before
 
 
+def test_quest_deleted_from_under_one_who_never_applied_is_refused(migrated: _Connection) -> None:
+    quest_id = factory.quest(migrated)
+    factory.participant(migrated, quest_id, factory.user(migrated))
+    migrated.commit()
+    before = state(migrated, quest_id)
+
+    delete_many(migrated, QUESTS, [quest_id])
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        migrated.commit()
+
+    assert state(migrated, quest_id) == before
+
+
 def test_category_deleted_with_its_quests(migrated: _Connection) -> None:
     """Only these: a quest of another category keeps everything."""
     category_id = factory.category(migrated)

@@ -92,7 +92,7 @@ WRITES = (
     "proof/test_event_log.py",
 )
 READS = ("proof/",)
-REPAIRS = ("runner/test_repair", "runner/test_undo")
+REPAIRS = ("proof/test_repair_scope.py", "runner/test_repair", "runner/test_undo")
 # Of one test with many cases that do not name the object.
 CASES = 2
 # A test that takes longer is asked only again: most mutants are found without it.
