@@ -66,10 +66,14 @@ def _say(missed: list[str], unargued: list[str]) -> int:
 
 
 def _left(chosen: list[Mutant], options: argparse.Namespace) -> list[Mutant]:
-    """Return those that the tests have not been asked about; with `--again` also those that survived."""
+    """Return those that the tests have not been asked about; with `--again` also survivors without an argument."""
     there = suite.read(ANSWERS)
-    done = {key for key, answer in there.items() if answer.killer is not None or not options.again}
-    return [mutant for mutant in chosen if (mutant.name, suite.state(mutant)) not in done]
+
+    def is_left(mutant: Mutant) -> bool:
+        answer = there.get((mutant.name, suite.state(mutant)))
+        return answer is None or (options.again and answer.killer is None and report.argument(mutant) is None)
+
+    return [mutant for mutant in chosen if is_left(mutant)]
 
 
 def _ask_grants(connection: _Connection, left: list[Mutant]) -> None:
@@ -128,7 +132,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", default="*", metavar="PATTERN", help="mutants whose names match, such as 'trigger *'")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
-    parser.add_argument("--again", action="store_true", help="ask about mutants that survived again, slow tests too")
+    parser.add_argument("--again", action="store_true", help="ask about unargued survivors again, slow tests and all")
     parser.add_argument("--guards-only", action="store_true", help="do not ask the tests")
     return parser.parse_args(arguments)
 

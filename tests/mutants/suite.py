@@ -93,7 +93,7 @@ WRITES = (
 )
 READS = ("proof/",)
 REPAIRS = ("proof/test_repair_scope.py", "runner/test_repair", "runner/test_undo")
-# Of one test with many cases that do not name the object.
+# Of one test with many cases that do not name the object; all of them are asked again only.
 CASES = 2
 # A test that takes longer is asked only again: most mutants are found without it.
 SLOW_SECONDS = 0.7
@@ -121,7 +121,7 @@ class _First:
 
     Args:
         word: What the object is called.
-        slow: Whether to keep slow tests, and put them last.
+        slow: Whether to keep slow tests and all cases, and put them last.
         seconds: The least that tests took, without their cases; what is learned is added.
     """
 
@@ -145,8 +145,9 @@ class _First:
             if self._word.search(case):
                 ranked.append((slow, False, item))
                 continue
-            if seen[test] < CASES:
-                ranked.append((slow, True, item))
+            more = seen[test] >= CASES
+            if self._slow or not more:
+                ranked.append((slow or more, True, item))
             seen[test] += 1
         items[:] = [item for *_, item in sorted(ranked, key=lambda each: each[:2])]
 
@@ -207,7 +208,7 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path, *, slow
         mutants: In the order in which to ask.
         known: The test that once found a mutant, by the mutant's name: asked first.
         answers: Where to append.
-        slow: Whether to ask slow tests, too.
+        slow: Whether to ask slow tests and all cases, too.
 
     Raises:
         RuntimeError: pytest itself failed, or a test that fails without any mutant.
