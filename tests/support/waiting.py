@@ -32,3 +32,22 @@ def wait_until_blocked(observer: psycopg.Connection[Any], pid: int, seconds: flo
         "SELECT state, wait_event_type, wait_event, query FROM pg_stat_activity WHERE pid = %s", [pid]
     ).fetchone()
     raise AssertionError(f"session {pid} is not blocked after {seconds} s but: {row or 'gone'}")
+
+
+def wait_until_alone(observer: psycopg.Connection[Any], seconds: float = 30) -> None:
+    """Wait until no other session is in the database: one that was closed takes a moment to end.
+
+    Args:
+        observer: An autocommit connection to the database.
+        seconds: How long to wait for that.
+
+    Raises:
+        AssertionError: Others stay; the message says what they do.
+    """
+    deadline = time.monotonic() + seconds
+    while others := observer.execute(
+        "SELECT pid, application_name, state, query FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    ).fetchall():
+        assert time.monotonic() < deadline, f"after {seconds} s there still are {others}"
+        time.sleep(0.005)
