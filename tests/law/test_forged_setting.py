@@ -58,3 +58,17 @@ def test_an_approval_is_whole_whatever_the_setting_says(migrated: _Connection) -
     found = migrated.execute("select status, assigned_to_id is not null from quests_quest where id = %s", [quest])
     assert found.fetchone() == ("in-progress", True)
     assert migrated.execute("select current_setting('integrity.derived_quest', true)").fetchone() == ("",)
+
+
+def test_unassigning_past_the_mechanism_is_refused_by_who_takes_part(migrated: _Connection) -> None:
+    """The marker still follows the write, so that it is the law's own key that refuses and not the marker's CHECK."""
+    quest, user = factory.quest(migrated), factory.user(migrated)
+    factory.participant(migrated, quest, user)
+    migrated.execute("update quests_quest set status = 'completed' where id = %s", [quest])
+    migrated.commit()
+    forge(migrated, quest)
+    migrated.execute("update quests_quest set assigned_to_id = null where id = %s", [quest])
+
+    with pytest.raises(psycopg.errors.ForeignKeyViolation) as refused:
+        migrated.commit()
+    assert refused.value.diag.constraint_name == "integrity_participant_has_assigned_quest"

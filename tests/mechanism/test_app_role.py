@@ -137,6 +137,24 @@ def test_the_role_needs_no_right_on_what_it_does_not_write(role: str, migrated: 
     assert_sound(migrated)
 
 
+def test_somebody_who_may_only_add_participants(role: str, migrated: _Connection) -> None:
+    """The quest is locked and derived all the same, by the tables' owner."""
+    migrated.execute(
+        sql.SQL("revoke insert, update, delete on applications_application, quests_quest from {}").format(
+            sql.Identifier(role)
+        )
+    )
+    quest_id, user_id = factory.quest(migrated), factory.user(migrated)
+    migrated.commit()
+
+    with login(migrated, role) as recruiter:
+        factory.participant(recruiter, quest_id, user_id)
+        recruiter.commit()
+
+    assert state(migrated, quest_id) == State("in-progress", user_id, {}, {user_id: "joined"})
+    assert_sound(migrated)
+
+
 def test_the_law_binds_the_role(app: _Connection) -> None:
     quest_id = factory.quest(app)
     user_id, _, _ = admit(app, quest_id)

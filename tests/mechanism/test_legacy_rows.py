@@ -7,11 +7,13 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg import sql
 from pytest_postgresql import factories
 
 from tests.conftest import APP_TABLES
 from tests.law.refusal import rules_broken
-from tests.mechanism.state import State, assert_sound, events, participant, state, version
+from tests.mechanism.roles import app_role, login
+from tests.mechanism.state import State, application, assert_sound, events, participant, state, version
 from tests.mechanism.statements import Update, by_every_update, delete_many, update_many
 from tests.support import factory, plant
 from tests.support.proof import attach
@@ -157,6 +159,75 @@ def test_old_approval_itself_saved_as_approved_stays_as_it_is(app_only: _Connect
 
     assert state(app_only, quest_id) == State("open", None, {old: "approved"})
     assert events(app_only, quest_id) == []
+
+
+def test_old_approval_saved_by_an_upsert_stays_as_it_is(alone: _Connection) -> None:
+    """The row to insert has the id of the one that is there: neither has outlived the other."""
+    quest_id, user_id, (old,) = _read(alone, "approved")
+    _, _, (new,) = _read(alone, "pending")
+
+    alone.execute(
+        f"insert into {APPLICATIONS} (id, status, applied_at, quest_id, applicant_id) overriding system value"
+        " values (%s, 'approved', now(), %s, %s) on conflict (id) do update set status = excluded.status",
+        [old, quest_id, user_id],
+    )
+    alone.commit()
+
+    assert state(alone, quest_id) == State("open", None, {old: "approved", new: "pending"})
+    assert events(alone, quest_id) == []
+
+
+def test_old_approval_saved_as_it_is_ends_no_other(app_only: _Connection) -> None:
+    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
+    both = [factory.application(app_only, quest_id, user_id, status="approved") for _ in range(2)]
+    attach(app_only)
+
+    update_many(app_only, APPLICATIONS, both[:1], {"status": "approved"})
+    app_only.commit()
+
+    assert state(app_only, quest_id) == State("open", None, dict.fromkeys(both, "approved"))
+
+
+def test_old_approval_without_a_review_time_gets_none_by_a_save(app_only: _Connection) -> None:
+    """When it was reviewed is not known; a save that changes nothing is no review."""
+    old = factory.application(app_only, factory.quest(app_only), factory.user(app_only), status="approved")
+    attach(app_only)
+
+    update_many(app_only, APPLICATIONS, [old], {"status": "approved"})
+
+    assert application(app_only, old)["reviewed_at"] is None
+
+
+def test_an_approval_beside_old_duplicates_of_somebody_else(two_to_come_beside_duplicates: _Connection) -> None:
+    quest_id, user_id, (one, other) = _read(two_to_come_beside_duplicates, "pending")
+
+    update_many(two_to_come_beside_duplicates, APPLICATIONS, [one], {"status": "approved"})
+    two_to_come_beside_duplicates.commit()
+
+    assert state(two_to_come_beside_duplicates, quest_id) == State(
+        "in-progress", user_id, {one: "approved", other: "pending"}, {user_id: "joined"}
+    )
+
+
+def test_somebody_who_may_only_review_ends_an_outlived_approval(alone: _Connection) -> None:
+    """What has to be written and locked beside their own row is for the tables' owner."""
+    quest_id, user_id, (old,) = _read(alone, "approved")
+    _, _, (new,) = _read(alone, "pending")
+    alone.commit()
+    with app_role(alone) as role:
+        alone.execute(
+            sql.SQL("revoke insert, update, delete on quests_questparticipant, quests_quest from {}").format(
+                sql.Identifier(role)
+            )
+        )
+        alone.commit()
+        with login(alone, role) as reviewer:
+            update_many(reviewer, APPLICATIONS, [new], {"status": "approved"})
+            reviewer.commit()
+        found = state(alone, quest_id)
+        alone.rollback()
+
+    assert found == State("in-progress", user_id, {old: "kicked", new: "approved"}, {user_id: "joined"})
 
 
 def test_old_approval_taken_back_and_given_again(app_only: _Connection) -> None:
@@ -324,6 +395,33 @@ def test_broken_quest_is_healed_by_any_save(
 
     found = state(app_only, quest_id)
     assert (found.status, found.assignee) == (expected_status, user_id if expected_assigned else None)
+    assert_sound(app_only)
+
+
+def test_broken_quest_that_the_check_cannot_see_stays_when_saved_as_it_is(app_only: _Connection) -> None:
+    """The app saves whole rows; who is assigned to it then is for a repair to say."""
+    stranger = factory.user(app_only)
+    quest_id = factory.quest(app_only, status="in-progress", assigned_to_id=stranger)
+    attach(app_only)
+
+    update_many(app_only, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": stranger})
+    app_only.commit()
+
+    assert state(app_only, quest_id) == State("in-progress", stranger)
+    assert events(app_only, quest_id) == []
+
+
+def test_quest_that_is_open_though_rightly_assigned_is_healed_when_somebody_joins(app_only: _Connection) -> None:
+    """Only its status differs from what is derived."""
+    ann, ben = factory.user(app_only), factory.user(app_only)
+    quest_id = factory.quest(app_only, status="open", assigned_to_id=ann)
+    factory.participant(app_only, quest_id, ann)
+    attach(app_only)
+
+    factory.participant(app_only, quest_id, ben)
+    app_only.commit()
+
+    assert state(app_only, quest_id) == State("in-progress", ann, {}, {ann: "joined", ben: "joined"})
     assert_sound(app_only)
 
 

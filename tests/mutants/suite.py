@@ -92,7 +92,8 @@ WRITES = (
     "proof/test_event_log.py",
 )
 READS = ("proof/",)
-REPAIRS = ("proof/test_repair_scope.py", "runner/test_repair", "runner/test_undo")
+REPAIRS = ("proof/test_repair_scope.py", "runner/test_repair", "runner/test_undo", "runner/test_operator.py")
+PATHS = ("runner/test_search_path.py",)
 # Of one test with many cases that do not name the object; all of them are asked again only.
 CASES = 2
 # A test that takes longer is asked only again: most mutants are found without it.
@@ -198,7 +199,9 @@ def _about(kind: str, word: str) -> tuple[str, ...]:
         return WRITES
     if kind == "view":
         return REPAIRS if word.startswith("repair") else READS
-    return REPAIRS if re.match(r"repair|undo|plan|restore|quest_rows|start|record_changes|operate", word) else WRITES
+    if not re.match(r"repair|undo|plan|restore|quest_rows|start|record_changes|operate", word):
+        return (*WRITES, *PATHS)
+    return (*REPAIRS, f"proof/test_{word.removeprefix('repair_')}.py", "proof/test_event_log.py", *PATHS)
 
 
 def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path, *, slow: bool) -> None:

@@ -9,6 +9,8 @@ from tests.support import factory, plant
 from tests.support.proof import assert_planted, attach, places, repair, rows
 
 RULE = "duplicate_approval"
+# Before all that a factory makes.
+EARLIER = "2000-01-01 00:00+00"
 
 
 def _statuses(connection: psycopg.Connection[Any], quest_id: int) -> list[str]:
@@ -79,3 +81,17 @@ def test_repair_keeps_the_one_that_the_participant_came_from(unattached: psycopg
         "select status from quests_questparticipant where quest_id = %s", [planted.quest_id]
     )
     assert participants.fetchall() == [("joined",)]
+
+
+@pytest.mark.parametrize("status", ["pending", "rejected", "kicked"])
+def test_repair_keeps_the_earliest_approval_though_an_application_came_before(
+    status: str, unattached: psycopg.Connection[Any]
+) -> None:
+    planted = plant.duplicate_approval(unattached)
+    factory.application(unattached, planted.quest_id, planted.user_id, status=status, applied_at=EARLIER)
+    attach(unattached)
+
+    repair(unattached)
+
+    assert places(unattached) == set()
+    assert _statuses(unattached, planted.quest_id) == ["approved", "rejected", status]

@@ -215,6 +215,24 @@ class TestWhatItSays:
             "assigned_to_id": str(user_id),
         }
 
+    def test_a_participant_handed_to_somebody_else_left_and_joined(self, log: Connection) -> None:
+        quest_id, user_id, _, participant_id = approved(log)
+        heir = factory.user(log)
+        log.execute("update quests_questparticipant set user_id = %s where id = %s", [heir, participant_id])
+        moved = events(log, "participant_dropped", "participant_joined")
+        assert {(event["kind"], event["user_id"], event["quest_id"]) for event in moved} == {
+            ("participant_dropped", user_id, quest_id),
+            ("participant_joined", heir, quest_id),
+        }
+
+    def test_somebody_who_left_and_is_moved_joins_nowhere(self, log: Connection) -> None:
+        left = factory.participant(log, factory.quest(log), factory.user(log), status="dropped")
+        log.execute(
+            "update quests_questparticipant set quest_id = %s, user_id = %s where id = %s",
+            [factory.quest(log), factory.user(log), left],
+        )
+        assert events(log) == []
+
     def test_a_write_that_was_corrected(self, log: Connection) -> None:
         quest_id, user_id, *_ = approved(log)
         log.execute("update quests_quest set status = 'open', assigned_to_id = null where id = %s", [quest_id])

@@ -126,3 +126,82 @@ def test_not_on_these_quests_or_not_this_key(others: str, rule: str, dirty: _Con
     else:
         _repair(dirty, rule, found[other], one)
     assert _content(dirty) == before
+
+
+def test_rows_of_a_quest_are_its_own(dirty: _Connection) -> None:
+    """What others do meanwhile must not be taken for the repair's doing."""
+    dirty.execute("create table badge (participant_id bigint references quests_questparticipant (id))")
+    dirty.execute("insert into badge select id from quests_questparticipant")
+    quest_id = next(iter(_keys(dirty, "duplicate_participant").values()))
+    found = dirty.execute(
+        "select relation, content ->> 'quest_id', quest_id from integrity.quest_rows(array[%s::bigint])", [quest_id]
+    ).fetchall()
+    assert {of_quest for *_, of_quest in found} == {quest_id}
+    assert {of_quest for _, of_quest, _ in found} == {str(quest_id), None}
+    assert sorted({relation for relation, *_ in found}) == [
+        "public.applications_application",
+        "public.badge",
+        "public.quests_quest",
+        "public.quests_questparticipant",
+    ]
+    assert [relation for relation, *_ in found].count("public.badge") == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "setting"),
+    [
+        ("timestamptz", "2026-01-01 00:00+00", "timezone = 'Asia/Tokyo'"),
+        ("interval", "1 day 2 hours", "intervalstyle = 'sql_standard'"),
+        ("bytea", "\\x00ff", "bytea_output = 'escape'"),
+        ("double precision", "0.1234567890123456", "extra_float_digits = -10"),
+    ],
+)
+def test_rows_look_the_same_whoever_looks(kind: str, value: str, setting: str, dirty: _Connection) -> None:
+    dirty.execute(
+        f"create table badge (participant_id bigint references quests_questparticipant, worth {kind})".encode()
+    )
+    dirty.execute("insert into badge select id, %s from quests_questparticipant", [value])
+    quest_id = next(iter(_keys(dirty, "duplicate_participant").values()))
+    look = "select content from integrity.quest_rows(array[%s::bigint]) where relation = 'public.badge'"
+    before = dirty.execute(look.encode(), [quest_id]).fetchall()
+    dirty.execute(f"set local {setting}".encode())
+    assert dirty.execute(look.encode(), [quest_id]).fetchall() == before != []
+
+
+def test_an_undo_is_of_one_run(dirty: _Connection) -> None:
+    quests = []
+    for rule in ("in_progress_without_participant", "assignee_not_participant"):
+        key, quest_id = min(_keys(dirty, rule).items())
+        dirty.execute("select integrity.repair_violation(%s, 'asked for')", [key])
+        quests.append(quest_id)
+    runs = dirty.execute(
+        "select id from integrity.repair_run where kind = 'repair' order by id desc limit 2"
+    ).fetchall()
+    (undo,) = dirty.execute("select integrity.start_undo(%s, 'a mistake')", runs[1]).fetchone() or (0,)
+    items = dirty.execute("select quest_id from integrity.repair_item where run = %s", [undo]).fetchall()
+    assert items == [(quests[0],)]
+
+
+def test_everything_though_the_session_checks_at_once(dirty: _Connection) -> None:
+    """What a repair leaves for the next one to settle is for the law to judge at the end."""
+    dirty.execute("set constraints all immediate")
+    (run,) = dirty.execute("select integrity.start_repair('test', '{}')").fetchone() or (0,)
+    dirty.execute("select integrity.plan_repair(%s, null, null, null, null)", [run])
+    while dirty.execute("select integrity.repair_batch(%s, 100)", [run]).fetchone() != (0,):
+        pass
+    outcomes = dirty.execute("select distinct outcome from integrity.repair_item where run = %s", [run]).fetchall()
+    assert {outcome for (outcome,) in outcomes} <= {"repaired", "gone"}
+    assert {rule: _keys(dirty, rule) for rule in PLANTS} == dict.fromkeys(PLANTS, {})
+
+
+def test_what_came_to_nothing_is_no_effect(dirty: _Connection) -> None:
+    """A later step of the run took it back."""
+    (run,) = dirty.execute("select integrity.start_repair('test', '{}')").fetchone() or (0,)
+    for before, after in (("open", "in-progress"), ("in-progress", "open")):
+        dirty.execute(
+            "insert into integrity.repair_change (run, rule, quest_id, relation, row_key, before, after)"
+            " values (%s, 'any', 1, 'public.quests_quest', '{}', jsonb_build_object('status', %s::text),"
+            " jsonb_build_object('status', %s::text))",
+            [run, before, after],
+        )
+    assert dirty.execute("select from integrity.repair_effect where run = %s", [run]).fetchall() == []
