@@ -425,6 +425,50 @@ def test_quest_that_is_open_though_rightly_assigned_is_healed_when_somebody_join
     assert_sound(app_only)
 
 
+@pytest.mark.parametrize("how", ["approve", "join"])
+@pytest.mark.parametrize(
+    ("status", "assigned", "was_there", "becomes"),
+    [
+        # Only its status differs from what is derived, only its assignee, or both.
+        ("open", "ann", True, "ann"),
+        ("in-progress", None, True, "ann"),
+        ("in-progress", None, False, "ben"),
+        ("in-progress", "ann", False, "ben"),
+        ("open", "ann", False, "ben"),
+    ],
+)
+def test_what_becomes_of_a_broken_quest_is_part_of_the_event(
+    status: str, assigned: str | None, was_there: bool, becomes: str, how: str, app_only: _Connection
+) -> None:
+    people = {"ann": factory.user(app_only), "ben": factory.user(app_only)}
+    assignee = people[assigned] if assigned else None
+    quest_id = factory.quest(app_only, status=status, assigned_to_id=assignee)
+    factory.quest(app_only, status="completed", completed_at=plant.DONE)
+    if was_there:
+        factory.participant(app_only, quest_id, people["ann"])
+    attach(app_only)
+
+    if how == "approve":
+        factory.application(app_only, quest_id, people["ben"], status="approved")
+    else:
+        factory.participant(app_only, quest_id, people["ben"])
+    app_only.commit()
+
+    found = state(app_only, quest_id)
+    assert (found.status, found.assignee) == ("in-progress", people[becomes])
+    changes = app_only.execute(
+        "select before - others, after - others from integrity.event"
+        " cross join (values (array['participant_status', 'application_status'])) as unasked (others)"
+        " where kind in ('application_approved', 'participant_joined')"
+    ).fetchall()
+    assert changes == [
+        (
+            {"quest_status": status, "assigned_to_id": assignee and str(assignee)},
+            {"quest_status": "in-progress", "assigned_to_id": str(people[becomes])},
+        )
+    ]
+
+
 def test_broken_quest_that_the_check_cannot_see_is_healed_when_its_participants_change(app_only: _Connection) -> None:
     """In progress and assigned, but to a stranger: a save of its title works and leaves it, a join puts it right."""
     stranger, ann = factory.user(app_only), factory.user(app_only)

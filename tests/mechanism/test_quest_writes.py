@@ -169,6 +169,34 @@ def test_marker_that_a_new_quest_brings_along_is_put_right(migrated: _Connection
     assert found == [(None,)]
 
 
+@pytest.mark.parametrize(
+    ("table", "marker"),
+    [
+        ("quests_quest", "integrity_assigned"),
+        ("applications_application", "integrity_approved"),
+        ("quests_questparticipant", "integrity_active"),
+    ],
+)
+@pytest.mark.parametrize("value", ["true", "false", "null"])
+def test_marker_that_is_written_alone_is_put_right(value: str, table: str, marker: str, migrated: _Connection) -> None:
+    """Of a free quest, a pending application and a dropped participant, and of those that go together."""
+    taken, free = factory.quest(migrated), factory.quest(migrated)
+    admit(migrated, taken)
+    user_id = factory.user(migrated)
+    factory.application(migrated, free, user_id)
+    factory.participant(migrated, free, user_id, status="dropped")
+    migrated.commit()
+    read = f"select id, {marker} from {table} order by id"
+    before = migrated.execute(read.encode()).fetchall()
+    assert {marked for _, marked in before} == {True, None}
+
+    migrated.execute(f"update {table} set {marker} = {value}".encode())
+    migrated.commit()
+
+    assert migrated.execute(read.encode()).fetchall() == before
+    assert_sound(migrated)
+
+
 def test_many_quests_in_one_statement(migrated: _Connection) -> None:
     """Each is derived by itself: free, taken and completed ones, all opened."""
     free, taken, done, both = (factory.quest(migrated) for _ in range(4))

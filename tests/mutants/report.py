@@ -13,7 +13,7 @@ from tests.mutants.suite import ROOT, Answer, asked
 
 PATH = ROOT / "docs" / "mutants.md"
 KILLERS = Path(__file__).with_name("killers.json")
-# By a mutant's name, or by the beginning of several and *: why it is right that no test notices.
+# By a mutant's name, or by what several have in common, with * for the rest: why it is right that no test notices.
 ARGUMENTS = Path(__file__).with_name("arguments.json")
 KINDS = ("constraint", "trigger", "function", "procedure", "view", "column", "grant")
 OBJECT = re.compile(r"^\| (\w+) \| `([^`]+)` \| \d+ \|", re.MULTILINE)
@@ -94,7 +94,7 @@ def unargued(answers: dict[Mutant, Answer]) -> list[str]:
 def argument(mutant: Mutant) -> str | None:
     """Return why a mutant may survive, if somebody has said so."""
     for name, why in json.loads(ARGUMENTS.read_text()).items():
-        if mutant.name == name or (name.endswith("*") and mutant.name.startswith(name[:-1])):
+        if re.fullmatch(".*".join(map(re.escape, name.split("*"))), mutant.name):
             return str(why)
     return None
 

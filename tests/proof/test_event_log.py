@@ -215,6 +215,30 @@ class TestWhatItSays:
             "assigned_to_id": str(user_id),
         }
 
+    def test_the_assignee_who_leaves_hands_the_quest_on(self, log: Connection) -> None:
+        """Its status stays."""
+        quest_id, user_id, _, participant_id = approved(log)
+        heir = factory.user(log)
+        factory.participant(log, quest_id, heir)
+        log.execute("update quests_questparticipant set status = 'dropped' where id = %s", [participant_id])
+        (dropped,) = events(log, "participant_dropped")
+        assert (dropped["before"], dropped["after"]) == (
+            {"participant_status": "joined", "quest_status": "in-progress", "assigned_to_id": str(user_id)},
+            {"participant_status": "dropped", "quest_status": "in-progress", "assigned_to_id": str(heir)},
+        )
+
+    def test_an_approval_of_who_is_at_work_already(self, log: Connection) -> None:
+        """On a completed quest, too, which it leaves as it is."""
+        quest_id, user_id, application_id = apply(log)
+        factory.participant(log, quest_id, user_id, status="in_progress", application_id=application_id)
+        log.execute("update quests_quest set status = 'completed', completed_at = now() where id = %s", [quest_id])
+        log.execute("update applications_application set status = 'approved' where id = %s", [application_id])
+        (event,) = events(log, "application_approved")
+        assert (event["before"], event["after"]) == (
+            {"application_status": "pending", "participant_status": "in_progress"},
+            {"application_status": "approved", "participant_status": "in_progress"},
+        )
+
     def test_a_participant_handed_to_somebody_else_left_and_joined(self, log: Connection) -> None:
         quest_id, user_id, _, participant_id = approved(log)
         heir = factory.user(log)

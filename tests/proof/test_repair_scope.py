@@ -191,7 +191,7 @@ def test_everything_though_the_session_checks_at_once(dirty: _Connection) -> Non
         pass
     outcomes = dirty.execute("select distinct outcome from integrity.repair_item where run = %s", [run]).fetchall()
     assert {outcome for (outcome,) in outcomes} <= {"repaired", "gone"}
-    assert {rule: _keys(dirty, rule) for rule in PLANTS} == dict.fromkeys(PLANTS, {})
+    assert {rule: _keys(dirty, rule) for rule in PLANTS} == {rule: {} for rule in PLANTS}
 
 
 def test_what_came_to_nothing_is_no_effect(dirty: _Connection) -> None:

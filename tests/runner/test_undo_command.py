@@ -115,6 +115,21 @@ class TestRestores:
         assert quest_state(dirty, quest_id) == before
         assert dirty.execute("select * from note").fetchall() == [("hello", None, second)]
 
+    def test_a_row_whose_number_nobody_may_write(self, dirty: _Connection) -> None:
+        """Only the column that the repair changed is written back."""
+        (second,) = dirty.execute(
+            "select (found -> 'ids' ->> 1)::bigint from integrity.duplicate_participant"
+        ).fetchone() or (0,)
+        dirty.execute(
+            "create table badge (id int generated always as identity primary key,"
+            " participant_id bigint references quests_questparticipant (id))"
+        )
+        dirty.execute("insert into badge (participant_id) values (%s)", [second])
+        fix(dirty, "--rule", "duplicate_participant")
+        assert dirty.execute("select participant_id from badge").fetchall() != [(second,)]
+        assert undo(dirty).code == 0
+        assert dirty.execute("select id, participant_id from badge").fetchall() == [(1, second)]
+
     def test_rows_that_a_cascade_would_have_taken_along(self, dirty: _Connection) -> None:
         """A row that references a participant together with its quest is re-pointed before the participant goes."""
         dirty.execute("alter table quests_questparticipant add unique (quest_id, id)")
