@@ -198,15 +198,79 @@ def test_old_approval_without_a_review_time_gets_none_by_a_save(app_only: _Conne
     assert application(app_only, old)["reviewed_at"] is None
 
 
-def test_an_approval_beside_old_duplicates_of_somebody_else(two_to_come_beside_duplicates: _Connection) -> None:
-    quest_id, user_id, (one, other) = _read(two_to_come_beside_duplicates, "pending")
+def test_old_approval_is_kicked_though_others_take_part_and_the_applicant_does_elsewhere(alone: _Connection) -> None:
+    """Neither is the participant that it has lost."""
+    quest_id, user_id, (old,) = _read(alone, "approved")
+    _, _, (new,) = _read(alone, "pending")
+    ben = factory.user(alone)
+    factory.participant(alone, quest_id, ben)
+    factory.participant(alone, factory.quest(alone), user_id)
+    alone.commit()
 
-    update_many(two_to_come_beside_duplicates, APPLICATIONS, [one], {"status": "approved"})
-    two_to_come_beside_duplicates.commit()
+    update_many(alone, APPLICATIONS, [new], {"status": "approved"})
+    alone.commit()
 
-    assert state(two_to_come_beside_duplicates, quest_id) == State(
-        "in-progress", user_id, {one: "approved", other: "pending"}, {user_id: "joined"}
+    assert state(alone, quest_id) == State(
+        "in-progress", ben, {old: "kicked", new: "approved"}, {ben: "joined", user_id: "joined"}
     )
+
+
+@pytest.mark.parametrize("column", ["quest_id", "applicant_id"])
+def test_old_approval_is_kicked_when_another_is_moved_to_its_place(column: str, alone: _Connection) -> None:
+    quest_id, user_id, (old,) = _read(alone, "approved")
+    _, _, (pending,) = _read(alone, "pending")
+    if column == "quest_id":
+        moved = factory.application(alone, factory.quest(alone), user_id, status="approved")
+    else:
+        moved = factory.application(alone, quest_id, factory.user(alone), status="approved")
+    alone.commit()
+
+    update_many(alone, APPLICATIONS, [moved], {column: quest_id if column == "quest_id" else user_id})
+    alone.commit()
+
+    found = state(alone, quest_id)
+    assert found.applications == {old: "kicked", pending: "pending", moved: "approved"}
+    assert (found.assignee, found.participants[user_id]) == (user_id, "joined")
+    assert_sound(alone)
+
+
+def test_an_approval_beside_old_duplicates_of_somebody_else(two_to_come_beside_duplicates: _Connection) -> None:
+    """And beside approvals of the same applicant elsewhere, and of somebody else on the same quest."""
+    connection = two_to_come_beside_duplicates
+    quest_id, user_id, (one, other) = _read(connection, "pending")
+    ben = factory.user(connection)
+    of_ben = factory.application(connection, quest_id, ben, status="approved")
+    factory.application(connection, factory.quest(connection), user_id, status="approved")
+    connection.commit()
+
+    update_many(connection, APPLICATIONS, [one], {"status": "approved"})
+    connection.commit()
+
+    assert state(connection, quest_id) == State(
+        "in-progress",
+        ben,
+        {one: "approved", other: "pending", of_ben: "approved"},
+        {user_id: "joined", ben: "joined"},
+    )
+
+
+def test_somebody_who_may_only_review_is_refused_a_second_approval(two_to_come_beside_duplicates: _Connection) -> None:
+    connection = two_to_come_beside_duplicates
+    _, _, both = _read(connection, "pending")
+    connection.commit()
+    with app_role(connection) as role:
+        connection.execute(
+            sql.SQL("revoke insert, update, delete on quests_questparticipant, quests_quest from {}").format(
+                sql.Identifier(role)
+            )
+        )
+        connection.commit()
+        with login(connection, role) as reviewer:
+            update_many(reviewer, APPLICATIONS, both[:1], {"status": "approved"})
+            with pytest.raises(psycopg.errors.UniqueViolation) as refusal:
+                update_many(reviewer, APPLICATIONS, both[1:], {"status": "approved"})
+
+    assert refusal.value.diag.constraint_name == "integrity_approved_application_key"
 
 
 def test_somebody_who_may_only_review_ends_an_outlived_approval(alone: _Connection) -> None:
