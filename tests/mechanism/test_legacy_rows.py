@@ -198,6 +198,21 @@ def test_old_approval_without_a_review_time_gets_none_by_a_save(app_only: _Conne
     assert application(app_only, old)["reviewed_at"] is None
 
 
+def test_an_approval_whose_applicant_takes_part_has_not_outlived_anybody(alone: _Connection) -> None:
+    """The old row beside it only keeps the trigger there."""
+    quest_id, ben = factory.quest(alone), factory.user(alone)
+    first = factory.application(alone, quest_id, ben, status="approved")
+    second = factory.application(alone, quest_id, ben)
+    alone.commit()
+
+    with pytest.raises(psycopg.errors.UniqueViolation) as refusal:
+        update_many(alone, APPLICATIONS, [second], {"status": "approved"})
+    alone.rollback()
+
+    assert refusal.value.diag.constraint_name == "integrity_approved_application_key"
+    assert state(alone, quest_id).applications == {first: "approved", second: "pending"}
+
+
 def test_old_approval_is_kicked_though_others_take_part_and_the_applicant_does_elsewhere(alone: _Connection) -> None:
     """Neither is the participant that it has lost."""
     quest_id, user_id, (old,) = _read(alone, "approved")

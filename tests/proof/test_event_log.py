@@ -183,7 +183,11 @@ class TestWhatItSays:
     def test_a_participant_deleted(self, log: Connection) -> None:
         *_, participant_id = approved(log)
         log.execute("delete from quests_questparticipant where id = %s", [participant_id])
-        assert events(log, "participant_dropped")[-1]["after"]["participant_status"] is None
+        assert events(log, "participant_dropped")[-1]["after"] == {
+            "participant_status": None,
+            "quest_status": "open",
+            "assigned_to_id": None,
+        }
 
     def test_an_application_deleted(self, log: Connection) -> None:
         *_, application_id, _ = approved(log)

@@ -86,8 +86,10 @@ def test_a_function_elsewhere_is_no_repair(dirty: _Connection) -> None:
     ],
 )
 def test_what_is_not_there(statement: str, dirty: _Connection) -> None:
-    with pytest.raises(errors.NoDataFound):
+    with pytest.raises(errors.NoDataFound) as refused:
         dirty.execute(statement.encode())
+    # PostgreSQL's own refusal says nothing of what to do next.
+    assert refused.value.diag.message_hint is not None
 
 
 def test_every_repair_is_tried(dirty: _Connection) -> None:
@@ -126,6 +128,110 @@ def test_not_on_these_quests_or_not_this_key(others: str, rule: str, dirty: _Con
     else:
         _repair(dirty, rule, found[other], one)
     assert _content(dirty) == before
+
+
+@pytest.mark.parametrize("others", ["key", "quest"])
+def test_not_revoked_on_these_quests_or_by_this_key(others: str, dirty: _Connection) -> None:
+    found = _keys(dirty, "approved_without_participant")
+    one, other = sorted(found)[:2]
+    given = (found[one], other) if others == "key" else (found[other], one)
+    before = _content(dirty)
+    dirty.execute(
+        "select integrity.repair_approved_without_participant(%s, %s, %s)",
+        [[given[0]], [given[1]], Jsonb({"missing_participant": "revoke"})],
+    )
+    assert _content(dirty) == before
+
+
+def _plan(connection: _Connection, run: int, rules: list[str] | None, quest_id: int | None) -> int:
+    (planned,) = connection.execute(
+        "select integrity.plan_repair(%s, %s, null, %s, null)", [run, rules, quest_id]
+    ).fetchone() or (0,)
+    return int(planned)
+
+
+@pytest.fixture
+def run(dirty: _Connection) -> int:
+    (started,) = dirty.execute("select integrity.start_repair('test', '{}')").fetchone() or (0,)
+    return int(started)
+
+
+@pytest.fixture
+def twice_wrong(unattached_server: NoopExecutor) -> Iterator[tuple[_Connection, int]]:
+    """Yield a database, and its quest with two violations that have nothing to do with each other."""
+    with copied(unattached_server, "twice_wrong") as connection:
+        quest_id = plant.duplicate_approval(connection).quest_id
+        stranger = factory.user(connection)
+        connection.execute("update quests_quest set assigned_to_id = %s where id = %s", [stranger, quest_id])
+        attach(connection)
+        yield connection, quest_id
+
+
+def test_a_second_plan_adds_what_is_new_on_the_same_quests(dirty: _Connection, run: int) -> None:
+    (quest_id,) = set(_keys(dirty, "duplicate_approval").values()) - {max(_keys(dirty, "duplicate_approval").values())}
+    assert _plan(dirty, run, None, quest_id) > 0
+    assert _plan(dirty, run, None, None) == 0
+
+
+def test_a_second_plan_lists_what_the_first_left_out(twice_wrong: tuple[_Connection, int]) -> None:
+    connection, quest_id = twice_wrong
+    (run,) = connection.execute("select integrity.start_repair('test', '{}')").fetchone() or (0,)
+    assert _plan(connection, run, ["duplicate_approval"], quest_id) == 1
+    assert _plan(connection, run, None, quest_id) == 1
+    rules = connection.execute("select rule from integrity.repair_item order by number").fetchall()
+    assert rules == [("duplicate_approval",), ("assignee_not_participant",)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "planned"),
+    [
+        ("duplicate_approval", ["duplicate_approval"]),
+        # What comes before it may be what it follows from.
+        ("assignee_not_participant", ["duplicate_approval", "assignee_not_participant"]),
+    ],
+)
+def test_one_violation_and_what_comes_before_it(
+    rule: str, planned: list[str], twice_wrong: tuple[_Connection, int]
+) -> None:
+    connection, _ = twice_wrong
+    ((key, _),) = _keys(connection, rule).items()
+    assert connection.execute("select integrity.repair_violation(%s, 'asked for')", [key]).fetchone() == ("repaired",)
+    items = connection.execute("select rule from integrity.repair_item order by number").fetchall()
+    assert [listed for (listed,) in items] == planned
+
+
+def test_a_violation_without_a_repair_is_not_planned_though_its_rule_has_one(dirty: _Connection, run: int) -> None:
+    """A project's own rule, which knows what to do about some of what it finds."""
+    dirty.execute(
+        "create view integrity.no_title as select 'no_title'::text as rule, 'error'::text as severity,"
+        " id as quest_id, null::uuid as user_id, null::bigint as application_id, null::bigint as participant_id,"
+        " 'no title' as message, '{}'::jsonb as expected, '{}'::jsonb as found,"
+        " case when slug = 'helped' then 'fill' end as repair, 'no_title:quest=' || id || slug as key"
+        " from public.quests_quest where title = '' union all"
+        " select 'no_title', 'error', id, null, null, null, 'again', '{}', '{}', null, 'no_title:again=' || id"
+        " from public.quests_quest where slug = 'helped'"
+    )
+    dirty.execute(
+        "create function integrity.repair_no_title(quests bigint[], keys text[], options jsonb) returns void"
+        " language sql begin atomic; update public.quests_quest set title = 'n/a' where id = any(quests); end"
+    )
+    dirty.execute("select integrity.add_rule('no_title', 'error', 'empty titles', 'None is empty.')")
+    helped = factory.quest(dirty, title="", slug="helped")
+    factory.quest(dirty, title="", slug="alone")
+
+    assert _plan(dirty, run, ["no_title"], None) == 1
+    assert dirty.execute("select integrity.repair_violation(%s, 'why')", [f"no_title:quest={helped}helped"]).fetchone()
+    items = dirty.execute("select distinct key from integrity.repair_item where rule = 'no_title'").fetchall()
+    assert items == [(f"no_title:quest={helped}helped",)]
+    with pytest.raises(errors.NoDataFound):
+        dirty.execute("select integrity.repair_violation(%s, 'why')", [f"no_title:again={helped}"])
+
+
+def test_only_what_changed_is_recorded(dirty: _Connection) -> None:
+    key, _ = min(_keys(dirty, "in_progress_without_participant").items())
+    dirty.execute("select integrity.repair_violation(%s, 'asked for')", [key])
+    changes = dirty.execute("select relation, before is distinct from after from integrity.repair_change").fetchall()
+    assert changes == [("public.quests_quest", True)]
 
 
 def test_rows_of_a_quest_are_its_own(dirty: _Connection) -> None:

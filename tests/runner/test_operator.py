@@ -94,6 +94,20 @@ def test_a_batch_is_of_the_run_it_is_asked_for(dirty: _Connection, operator: str
         assert dirty.execute(handled, [second]).fetchone() != (0,)
 
 
+def test_repairs_one_violation_and_sees_the_rows_it_may_change(dirty: _Connection, operator: str) -> None:
+    key, quest_id = dirty.execute(
+        "select key, quest_id from integrity.violations where rule = 'duplicate_participant'"
+    ).fetchone() or ("", 0)
+    look = "select relation, row_key, content from integrity.quest_rows(array[%s::bigint]) order by relation, row_key"
+    before = dirty.execute(look, [quest_id]).fetchall()
+    dirty.commit()
+    with psycopg.connect(make_conninfo(url_of(dirty), user=operator), autocommit=True) as session:
+        assert session.execute(look, [quest_id]).fetchall() == before != []
+        repaired = session.execute("select integrity.repair_violation(%s, 'by hand')", [key]).fetchone()
+        assert repaired == ("repaired",)
+        assert session.execute(look, [quest_id]).fetchall() != before
+
+
 def test_may_see_what_is_wrong_but_not_the_rows_themselves(dirty: _Connection, operator: str) -> None:
     with psycopg.connect(make_conninfo(url_of(dirty), user=operator), autocommit=True) as session:
         assert session.execute(plant.PLACES).fetchall() != []
