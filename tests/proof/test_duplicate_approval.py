@@ -95,3 +95,44 @@ def test_repair_keeps_the_earliest_approval_though_an_application_came_before(
 
     assert places(unattached) == set()
     assert _statuses(unattached, planted.quest_id) == ["approved", "rejected", status]
+
+
+@pytest.mark.parametrize("stranger", ["elsewhere", "somebody else"])
+def test_repair_does_not_believe_a_link_of_another_participant(
+    stranger: str, unattached: psycopg.Connection[Any]
+) -> None:
+    """The app does not keep a participant's link to its own quest and user."""
+    planted = plant.duplicate_approval(unattached)
+    (latest,) = unattached.execute("select max(id) from applications_application").fetchone() or (0,)
+    unattached.execute("update quests_questparticipant set application_id = null")
+    assert planted.user_id is not None
+    factory.participant(
+        unattached,
+        plant.quest_in_progress(unattached) if stranger == "elsewhere" else planted.quest_id,
+        planted.user_id if stranger == "elsewhere" else factory.user(unattached),
+        application_id=latest,
+    )
+    attach(unattached)
+
+    repair(unattached)
+
+    assert _statuses(unattached, planted.quest_id) == ["approved", "rejected"]
+
+
+@pytest.mark.parametrize("other", ["elsewhere", "somebody else"])
+def test_repair_of_one_leaves_the_other(other: str, unattached: psycopg.Connection[Any]) -> None:
+    """The same user's duplicates on another quest, or another user's on the same one."""
+    planted = plant.duplicate_approval(unattached)
+    assert planted.user_id is not None
+    quest_id = planted.quest_id if other == "somebody else" else plant.quest_in_progress(unattached)
+    user_id = planted.user_id if other == "elsewhere" else factory.user(unattached)
+    left = [factory.application(unattached, quest_id, user_id, status="approved") for _ in range(2)]
+    factory.participant(unattached, quest_id, user_id)
+    attach(unattached)
+
+    key = f"{RULE}:quest={planted.quest_id}:user={planted.user_id}"
+    unattached.execute("select integrity.repair_duplicate_approval(%s, %s, '{}')", [[planted.quest_id], [key]])
+
+    statuses = unattached.execute("select distinct status from applications_application where id = any(%s)", [left])
+    assert statuses.fetchall() == [("approved",)]
+    assert [row["key"] for row in rows(unattached, RULE)] == [f"{RULE}:quest={quest_id}:user={user_id}"]

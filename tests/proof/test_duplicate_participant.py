@@ -84,3 +84,35 @@ def test_repair_keeps_the_row_that_got_furthest(stays: str, unattached: psycopg.
     assert left.fetchall() == [(ahead, stays)]
     referring = unattached.execute("select id, participant_id from quests_questsubmissionattempt order by id")
     assert referring.fetchall() == [(attempt, ahead) for attempt in attempts]
+
+
+def test_repair_keeps_who_joined_before_a_status_that_nobody_knows(unattached: psycopg.Connection[Any]) -> None:
+    planted = plant.duplicate_participant(unattached)
+    unattached.execute("update quests_questparticipant set status = 'invited' where id = %s", [planted.participant_id])
+    attach(unattached)
+
+    repair(unattached)
+
+    left = unattached.execute("select status from quests_questparticipant where quest_id = %s", [planted.quest_id])
+    assert left.fetchall() == [("joined",)]
+
+
+def test_repair_merges_nobody_else_and_nothing_elsewhere(unattached: psycopg.Connection[Any]) -> None:
+    """Somebody else on the quest who got further, and the same user on another quest that is completed."""
+    planted = plant.duplicate_participant(unattached)
+    assert planted.user_id is not None
+    others = [
+        factory.participant(unattached, planted.quest_id, factory.user(unattached), status="in_progress"),
+        factory.participant(
+            unattached,
+            factory.quest(unattached, status="completed", completed_at=plant.DONE),
+            planted.user_id,
+            status="completed",
+        ),
+    ]
+    attach(unattached)
+
+    repair(unattached)
+
+    left = unattached.execute("select id from quests_questparticipant order by id").fetchall()
+    assert [row_id for (row_id,) in left] == [planted.participant_id, *others]

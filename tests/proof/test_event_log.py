@@ -392,6 +392,16 @@ class TestRetention:
         assert events(old)[:-1] == kept
         assert not {"integrity.event_2021_03", "integrity.event_2021_05"} & set(partitions(old))
 
+    def test_months_of_other_tables_stay(self, old: Connection) -> None:
+        old.execute("create table public.visit (at timestamptz) partition by range (at)")
+        old.execute(
+            "create table public.visit_old partition of public.visit for values from ('2001-01-01') to ('2001-02-01')"
+        )
+        dropped = old.execute("select dropped from integrity.retain_events('1 year')").fetchall()
+        assert len(dropped) > 0
+        assert ("visit_old",) not in dropped
+        assert scalar(old, "select to_regclass('public.visit_old') is not null")
+
     def test_the_log_says_what_it_lost(self, old: Connection) -> None:
         old.execute("set integrity.actor = 'cron'")
         old.execute("select integrity.retain_events('2 years')")
@@ -472,14 +482,15 @@ class TestRetention:
             scalar(log, "select tableoid::regclass::text from integrity.event order by id desc limit 1") == this_month()
         )
 
-    def test_it_gives_up_rather_than_hold_up_approvals(self, log: Connection) -> None:
+    @pytest.mark.parametrize("months_ahead", [12, 0])
+    def test_it_gives_up_rather_than_hold_up_approvals(self, months_ahead: int, log: Connection) -> None:
         old_event(log, OLD)
         before = partitions(log)
         *_, application_id = apply(log)
         with another(log) as reader:
             reader.execute("select count(*) from integrity.event")
             with pytest.raises(errors.LockNotAvailable):
-                log.execute("select integrity.retain_events('1 year')")
+                log.execute("select integrity.retain_events('1 year', %s)", [months_ahead])
         assert partitions(log) == before
         log.execute(APPROVE, [application_id])
 

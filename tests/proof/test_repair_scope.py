@@ -85,7 +85,8 @@ def test_a_function_elsewhere_is_no_repair(dirty: _Connection) -> None:
         "select integrity.repair_violation('no_such_rule:quest=1', null)",
     ],
 )
-def test_what_is_not_there(statement: str, dirty: _Connection) -> None:
+def test_what_is_not_there(statement: str, dirty: _Connection, run: int) -> None:
+    assert run != 99
     with pytest.raises(errors.NoDataFound) as refused:
         dirty.execute(statement.encode())
     # PostgreSQL's own refusal says nothing of what to do next.
@@ -225,6 +226,113 @@ def test_a_violation_without_a_repair_is_not_planned_though_its_rule_has_one(dir
     assert items == [(f"no_title:quest={helped}helped",)]
     with pytest.raises(errors.NoDataFound):
         dirty.execute("select integrity.repair_violation(%s, 'why')", [f"no_title:again={helped}"])
+
+
+def test_an_option_that_nobody_knows(dirty: _Connection) -> None:
+    with pytest.raises(errors.InvalidParameterValue):
+        dirty.execute(
+            "select integrity.repair_approved_without_participant('{}', '{}', %s)",
+            [Jsonb({"missing_participant": "invent"})],
+        )
+
+
+def _unfinished(connection: _Connection) -> list[int]:
+    found = connection.execute("select id from integrity.repair_run where finished_at is null order by id").fetchall()
+    return [run for (run,) in found]
+
+
+def test_a_run_does_its_own_and_ends_alone(dirty: _Connection, run: int) -> None:
+    """Beside one that was planned before it, and is not at work."""
+    assert _plan(dirty, run, None, None) > 0
+    quest_id = max(_keys(dirty, "assignee_not_participant").values())
+    (second,) = dirty.execute("select integrity.start_repair('test', '{}')").fetchone() or (0,)
+    assert _plan(dirty, second, ["assignee_not_participant"], quest_id) == 1
+    before = _content(dirty, but_of=quest_id)
+
+    batches = [dirty.execute("select integrity.repair_batch(%s, 100)", [second]).fetchone() for _ in range(2)]
+
+    assert batches == [(1,), (0,)]
+    assert _content(dirty, but_of=quest_id) == before
+    outcomes = "select distinct outcome from integrity.repair_item where run = %s"
+    assert dirty.execute(outcomes, [run]).fetchall() == [(None,)]
+    assert dirty.execute(outcomes, [second]).fetchall() == [("repaired",)]
+    assert _unfinished(dirty) == [run]
+
+
+def test_an_undo_does_its_own_and_ends_alone(dirty: _Connection) -> None:
+    undone = []
+    for rule in ("in_progress_without_participant", "assignee_not_participant"):
+        dirty.execute("select integrity.repair_violation(%s, 'asked for')", [min(_keys(dirty, rule))])
+        (repaired,) = dirty.execute("select max(id) from integrity.repair_run").fetchone() or (0,)
+        undone += dirty.execute("select integrity.start_undo(%s, 'a mistake')", [repaired]).fetchone() or (0,)
+    events = "select quest_id from integrity.event where kind = 'undone'"
+    (quest_id,) = dirty.execute("select quest_id from integrity.repair_item where run = %s", undone[1:]).fetchone() or (
+        0,
+    )
+
+    batches = [dirty.execute("select integrity.undo_batch(%s, 100)", undone[1:]).fetchone() for _ in range(2)]
+
+    assert batches == [(1,), (0,)]
+    outcomes = "select outcome from integrity.repair_item where run = %s"
+    assert [dirty.execute(outcomes, [each]).fetchall() for each in undone] == [[(None,)], [("partly undone",)]]
+    assert undone[0] in _unfinished(dirty)
+    assert undone[1] not in _unfinished(dirty)
+    assert dirty.execute(events).fetchall() == [(quest_id,)]
+
+
+def test_what_a_deferred_constraint_refuses_is_refused_at_once(dirty: _Connection) -> None:
+    """And not at COMMIT, where it would take all the others with it."""
+    dirty.execute("create table public.member (id uuid primary key)")
+    dirty.execute(
+        "alter table quests_quest add constraint assignee_is_member foreign key (assigned_to_id)"
+        " references public.member deferrable initially deferred not valid"
+    )
+    keys = sorted(_keys(dirty, "unassigned_quest_with_participant"))
+    became = dirty.execute("select integrity.repair_violation(%s, 'why')", keys[:1]).fetchone()
+    assert became == ("refused",)
+    details = dirty.execute("select distinct detail from integrity.repair_item where key = %s", keys[:1]).fetchall()
+    assert details == [("assignee_is_member",)]
+    assert dirty.execute("select from integrity.event where kind = 'repaired'").fetchall() == []
+
+
+def test_one_violation_that_another_run_has_planned(dirty: _Connection, run: int) -> None:
+    assert _plan(dirty, run, None, None) > 0
+    key = min(_keys(dirty, "in_progress_without_participant"))
+    assert dirty.execute("select integrity.repair_violation(%s, 'asked for')", [key]).fetchone() == ("repaired",)
+
+
+@pytest.mark.parametrize("rule", PLANTS)
+def test_what_is_written_needs_no_correction(rule: str, dirty: _Connection) -> None:
+    """A repair writes what the mechanism would derive."""
+    key, quest_id = max(_keys(dirty, rule).items())
+    _repair(dirty, rule, quest_id, key)
+    assert dirty.execute("select from integrity.event where kind = 'quest_write_corrected'").fetchall() == []
+
+
+def test_every_batch_may_break_what_is_deferred_on_its_way(dirty: _Connection, run: int) -> None:
+    """A project's own repair, of two statements."""
+    dirty.execute("create table public.flag (number int unique deferrable initially deferred)")
+    dirty.execute("insert into public.flag values (0)")
+    dirty.execute(
+        "create view integrity.no_title as select 'no_title'::text as rule, 'error'::text as severity,"
+        " id as quest_id, null::uuid as user_id, null::bigint as application_id, null::bigint as participant_id,"
+        " 'no title' as message, '{}'::jsonb as expected, '{}'::jsonb as found, 'fill'::text as repair,"
+        " 'no_title:quest=' || id as key from public.quests_quest where title = ''"
+    )
+    dirty.execute(
+        "create function integrity.repair_no_title(quests bigint[], keys text[], options jsonb) returns void"
+        " language sql begin atomic; insert into public.flag values (0);"
+        " delete from public.flag where ctid <> (select min(ctid) from public.flag);"
+        " update public.quests_quest set title = 'n/a' where id = any(quests); end"
+    )
+    dirty.execute("select integrity.add_rule('no_title', 'error', 'empty titles', 'None is empty.')")
+    for _ in range(2):
+        factory.quest(dirty, title="")
+    assert _plan(dirty, run, ["no_title"], None) == 2
+    for _ in range(2):
+        dirty.execute("select integrity.repair_batch(%s, 1)", [run])
+    outcomes = dirty.execute("select outcome, detail from integrity.repair_item where run = %s", [run]).fetchall()
+    assert outcomes == [("repaired", None)] * 2
 
 
 def test_only_what_changed_is_recorded(dirty: _Connection) -> None:

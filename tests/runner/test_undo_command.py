@@ -99,6 +99,43 @@ class TestRestores:
         assert (ran.code, outcomes(migrated)) == (0, [(quest_id, "undone", None)])
         assert quest_state(migrated, quest_id) == before
 
+    def test_one_run_of_two_on_a_quest(self, migrated: _Connection) -> None:
+        """A project's own rules, one of quests and one of participants, whose rows have the same number."""
+        for rule, table, column, quest in (
+            ("no_title", "quests_quest", "title", "id"),
+            ("no_notes", "quests_questparticipant", "progress_notes", "quest_id"),
+        ):
+            migrated.execute(
+                f"create view integrity.{rule} as select '{rule}'::text as rule, 'error'::text as severity,"
+                f" {quest} as quest_id, null::uuid as user_id, null::bigint as application_id,"
+                " null::bigint as participant_id, 'empty' as message, '{}'::jsonb as expected, '{}'::jsonb as found,"
+                f" 'fill'::text as repair, '{rule}:quest=' || {quest} as key from public.{table} where {column} = ''"
+            )
+            migrated.execute(
+                f"create function integrity.repair_{rule}(quests bigint[], keys text[], options jsonb)"
+                " returns void language sql begin atomic;"
+                f" update public.{table} set {column} = 'n/a' where {quest} = any(quests); end"
+            )
+            migrated.execute(f"select integrity.add_rule('{rule}', 'error', 'empty', 'None is empty.')")
+        quest_id = factory.quest(migrated, title="")
+        assert factory.participant(migrated, quest_id, factory.user(migrated)) == quest_id
+        migrated.commit()
+        untitled = quest_state(migrated, quest_id)["quests_quest"]
+        for rule in ("no_title", "no_notes"):
+            assert fix(migrated, "--rule", rule).code in {0, 1}
+        noted = quest_state(migrated, quest_id)["quests_questparticipant"]
+
+        undo(migrated)
+
+        assert outcomes(migrated) == [(quest_id, "undone", None)]
+        assert quest_state(migrated, quest_id) == {
+            "quests_quest": untitled,
+            "applications_application": [],
+            "quests_questparticipant": noted,
+        }
+        undone = migrated.execute("select quest_id from integrity.event where kind = 'undone'").fetchall()
+        assert undone == [(quest_id,)]
+
     def test_a_table_with_generated_columns_and_one_without_a_key(self, dirty: _Connection) -> None:
         quest_id, second = dirty.execute(
             "select quest_id, (found -> 'ids' ->> 1)::bigint from integrity.duplicate_participant"
