@@ -53,6 +53,7 @@ def test_violation_without_a_row(rules: psycopg.Connection[Any]) -> None:
     (row,) = rows(rules, RULE)
     assert row["found"] == {"participant_status": None}
     assert row["repair"] == "create_participant"
+    assert "has no participant" in row["message"]
 
 
 def test_violation_with_a_dropped_row(rules: psycopg.Connection[Any]) -> None:
@@ -61,6 +62,7 @@ def test_violation_with_a_dropped_row(rules: psycopg.Connection[Any]) -> None:
     (row,) = rows(rules, RULE)
     assert row["found"] == {"participant_status": "dropped"}
     assert row["repair"] == "end_application"
+    assert "was dropped" in row["message"]
 
 
 def test_participant_elsewhere_does_not_count(rules: psycopg.Connection[Any]) -> None:
@@ -69,6 +71,16 @@ def test_participant_elsewhere_does_not_count(rules: psycopg.Connection[Any]) ->
     elsewhere = plant.quest_in_progress(rules)
     factory.participant(rules, elsewhere, planted.user_id)
     assert [row["application_id"] for row in rows(rules, RULE)] == [planted.application_id]
+
+
+def test_who_left_elsewhere_and_somebody_else_who_left_say_nothing(rules: psycopg.Connection[Any]) -> None:
+    """Only a dropped participant of the same user on the same quest says that the applicant has left."""
+    planted = plant.approved_without_participant(rules)
+    assert planted.user_id is not None
+    factory.participant(rules, plant.quest_in_progress(rules), planted.user_id, status="dropped")
+    factory.participant(rules, planted.quest_id, factory.user(rules), status="dropped")
+    (row,) = rows(rules, RULE)
+    assert (row["repair"], row["participant_id"]) == ("create_participant", None)
 
 
 def test_repair_creates_the_participant(unattached: psycopg.Connection[Any]) -> None:

@@ -68,3 +68,20 @@ def test_finishing_by_hand_settles_it(unattached: psycopg.Connection[Any]) -> No
     unattached.execute("update quests_quest set completed_at = now() where id = %s", [planted[1].quest_id])
     unattached.commit()
     assert places(unattached) == set()
+
+
+@pytest.mark.parametrize("status", ["joined", "in_progress"])
+def test_one_who_finished_earlier_hides_nobody(status: str, rules: psycopg.Connection[Any]) -> None:
+    quest_id = factory.quest(rules, status="completed", completed_at=plant.DONE)
+    factory.participant(rules, quest_id, factory.user(rules), status="completed")
+    unfinished = factory.participant(rules, quest_id, factory.user(rules), status=status)
+    (row,) = rows(rules, RULE)
+    assert (row["quest_id"], row["participant_id"]) == (quest_id, unfinished)
+
+
+@pytest.mark.parametrize(("completed_at", "said"), [(None, True), (plant.DONE, False)])
+def test_the_missing_time_is_said(completed_at: Any, said: bool, rules: psycopg.Connection[Any]) -> None:
+    quest_id = factory.quest(rules, status="completed", completed_at=completed_at)
+    factory.participant(rules, quest_id, factory.user(rules))
+    (row,) = rows(rules, RULE)
+    assert ("no completed_at" in row["message"]) == said

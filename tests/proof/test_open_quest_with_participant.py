@@ -52,3 +52,10 @@ def test_repair_derives_the_quest(unattached: psycopg.Connection[Any]) -> None:
     assert set(rules_broken(unattached)) == planted.accompanied_by
     quest = unattached.execute("select status, assigned_to_id from quests_quest where id = %s", [planted.quest_id])
     assert quest.fetchone() == ("in-progress", planted.user_id)
+
+
+def test_an_earlier_one_who_left_hides_nobody(rules: psycopg.Connection[Any]) -> None:
+    quest_id = factory.quest(rules)
+    factory.participant(rules, quest_id, factory.user(rules), status="dropped")
+    active = factory.participant(rules, quest_id, factory.user(rules))
+    assert [row["participant_id"] for row in rows(rules, RULE)] == [active]

@@ -80,6 +80,20 @@ def test_diagram_edges(approved: _Connection) -> None:
     ]
 
 
+def test_a_status_that_stays_is_no_edge(approved: _Connection) -> None:
+    """The quest's, when one of its participants hands it on to another."""
+    quest_id, participant_id = approved.execute(
+        "select quest_id, id from quests_questparticipant where status = 'joined'"
+    ).fetchone() or (0, 0)
+    factory.participant(approved, quest_id, factory.user(approved))
+    approved.execute("update quests_questparticipant set status = 'dropped' where id = %s", [participant_id])
+    assert approved.execute(
+        "select count(*) from integrity.event where after ->> 'quest_status' = 'in-progress'"
+        " and before ->> 'quest_status' = 'in-progress'"
+    ).fetchone() == (1,)
+    assert approved.execute("select * from integrity.diagram_edge where source = target").fetchall() == []
+
+
 def test_diagram_edges_count_what_happened_and_not_what_was_put_right(approved: _Connection) -> None:
     edges = approved.execute("select * from integrity.diagram_edge order by diagram, source, target").fetchall()
     approved.execute(

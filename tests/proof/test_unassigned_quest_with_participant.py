@@ -63,3 +63,10 @@ def test_repair_leaves_a_completed_quest_completed(unattached: psycopg.Connectio
     assert list(outcomes.values()) == ["repaired"]
     quest = unattached.execute("select status, assigned_to_id from quests_quest where id = %s", [quest_id])
     assert quest.fetchone() == ("completed", user_id)
+
+
+def test_an_earlier_one_who_left_hides_nobody(rules: psycopg.Connection[Any]) -> None:
+    quest_id = factory.quest(rules, status="in-progress")
+    factory.participant(rules, quest_id, factory.user(rules), status="dropped")
+    active = factory.participant(rules, quest_id, factory.user(rules))
+    assert [row["participant_id"] for row in rows(rules, RULE)] == [active]

@@ -186,6 +186,53 @@ class TestRestores:
         assert undo(dirty).code == 0
         assert dirty.execute("select * from photo order by id").fetchall() == before
 
+    def test_an_undo_of_an_undo_where_others_refer_to_what_it_removes(self, dirty: _Connection) -> None:
+        (second,) = dirty.execute(
+            "select (found -> 'ids' ->> 1)::bigint from integrity.duplicate_participant"
+        ).fetchone() or (0,)
+        dirty.execute(
+            "create table badge (id int primary key, participant_id bigint references quests_questparticipant (id))"
+        )
+        dirty.execute("insert into badge values (7, %s)", [second])
+        fix(dirty, "--rule", "duplicate_participant")
+        (kept,) = dirty.execute("select participant_id from badge").fetchone() or (0,)
+        assert kept != second
+        assert undo(dirty).code == 0
+        assert dirty.execute("select participant_id from badge").fetchall() == [(second,)]
+        undo(dirty, 2)
+        assert [outcome for _, outcome, _ in outcomes(dirty)] == ["undone"]
+        assert dirty.execute("select participant_id from badge").fetchall() == [(kept,)]
+
+    def test_each_quest_may_break_what_is_deferred_on_its_way(self, migrated: _Connection) -> None:
+        """A project's own repair, which exchanges what must differ between the rows of a quest."""
+        migrated.execute(
+            "alter table quests_questparticipant add unique (progress_notes) deferrable initially deferred"
+        )
+        migrated.execute(
+            "create view integrity.exchanged as select 'exchanged'::text as rule, 'error'::text as severity,"
+            " id as quest_id, null::uuid as user_id, null::bigint as application_id, null::bigint as participant_id,"
+            " 'exchanged' as message, '{}'::jsonb as expected, '{}'::jsonb as found, 'exchange'::text as repair,"
+            " 'exchanged:quest=' || id as key from public.quests_quest where title = ''"
+        )
+        migrated.execute(
+            "create function integrity.repair_exchanged(quests bigint[], keys text[], options jsonb) returns void"
+            " language sql begin atomic; update public.quests_questparticipant"
+            " set progress_notes = translate(progress_notes, 'ab', 'ba') where quest_id = any(quests);"
+            " update public.quests_quest set title = 'n/a' where id = any(quests); end"
+        )
+        migrated.execute("select integrity.add_rule('exchanged', 'error', 'exchanged', 'Each has its own.')")
+        quests = [factory.quest(migrated, title="") for _ in range(2)]
+        for quest_id in quests:
+            for letter in "ab":
+                factory.participant(migrated, quest_id, factory.user(migrated), progress_notes=f"{letter}{quest_id}")
+        migrated.commit()
+        before = [quest_state(migrated, quest_id) for quest_id in quests]
+        fix(migrated)
+        assert [quest_state(migrated, quest_id) for quest_id in quests] != before
+        undo(migrated)
+        assert outcomes(migrated) == [(quest_id, "undone", None) for quest_id in quests]
+        assert [quest_state(migrated, quest_id) for quest_id in quests] == before
+
     def test_an_undo_of_an_undo(self, dirty: _Connection) -> None:
         quest_id = dirty.execute("select quest_id from integrity.duplicate_participant").fetchall()[0][0]
         fix(dirty, "--quest", quest_id)
