@@ -342,6 +342,9 @@ def _run(nodes: Collection[str], word: str, told: Path, *, slow: bool) -> int:
         "no:xdist",
         "-o",
         f"timeout={SECONDS_PER_TEST}",
+        # A session that a test leaves open says nothing about the mutant, and at the end no test is left to fail.
+        "-W",
+        "ignore::pytest.PytestUnraisableExceptionWarning",
     ]
     options += ["-k", ONE_LEVEL, *(f"--deselect={node}" for node in NOT_THESE)]
     code = int(pytest.main([*options, *nodes], plugins=[first]))
