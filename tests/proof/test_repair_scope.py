@@ -228,6 +228,35 @@ def test_a_violation_without_a_repair_is_not_planned_though_its_rule_has_one(dir
         dirty.execute("select integrity.repair_violation(%s, 'why')", [f"no_title:again={helped}"])
 
 
+def test_a_violation_without_a_repair_is_no_reason_to_repair_what_comes_before_it(
+    twice_wrong: tuple[_Connection, int],
+) -> None:
+    """Nor is it repaired with what comes after it."""
+    connection, quest_id = twice_wrong
+    for rule, repair in (("no_repair", "null::text"), ("named", "'fill'")):
+        connection.execute(
+            f"create view integrity.{rule} as select '{rule}'::text as rule, 'error'::text as severity,"
+            " id as quest_id, null::uuid as user_id, null::bigint as application_id, null::bigint as participant_id,"
+            f" 'named' as message, '{{}}'::jsonb as expected, '{{}}'::jsonb as found, {repair} as repair,"
+            f" '{rule}:quest=' || id as key from public.quests_quest where title <> 'n/a'".encode()
+        )
+        connection.execute(
+            f"create function integrity.repair_{rule}(quests bigint[], keys text[], options jsonb) returns void"
+            " language sql begin atomic;"
+            " update public.quests_quest set title = 'n/a' where id = any(quests); end".encode()
+        )
+        connection.execute(f"select integrity.add_rule('{rule}', 'error', 'named', 'None has a name.')".encode())
+    connection.commit()
+
+    with pytest.raises(errors.NoDataFound):
+        connection.execute("select integrity.repair_violation(%s, 'why')", [f"no_repair:quest={quest_id}"])
+    connection.rollback()
+
+    connection.execute("select integrity.repair_violation(%s, 'why')", [f"named:quest={quest_id}"])
+    planned = connection.execute("select rule from integrity.repair_item order by number").fetchall()
+    assert [rule for (rule,) in planned] == ["duplicate_approval", "assignee_not_participant", "named"]
+
+
 def test_an_option_that_nobody_knows(dirty: _Connection) -> None:
     with pytest.raises(errors.InvalidParameterValue):
         dirty.execute(
@@ -336,10 +365,10 @@ def test_every_batch_may_break_what_is_deferred_on_its_way(dirty: _Connection, r
 
 
 def test_only_what_changed_is_recorded(dirty: _Connection) -> None:
-    key, _ = min(_keys(dirty, "in_progress_without_participant").items())
-    dirty.execute("select integrity.repair_violation(%s, 'asked for')", [key])
+    """The participant of the two approvals stays as it is."""
+    dirty.execute("select integrity.repair_violation(%s, 'asked for')", [min(_keys(dirty, "duplicate_approval"))])
     changes = dirty.execute("select relation, before is distinct from after from integrity.repair_change").fetchall()
-    assert changes == [("public.quests_quest", True)]
+    assert changes == [("public.applications_application", True)]
 
 
 def test_rows_of_a_quest_are_its_own(dirty: _Connection) -> None:
