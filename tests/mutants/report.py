@@ -14,7 +14,9 @@ from tests.mutants.suite import ROOT, Answer, asked
 PATH = ROOT / "docs" / "mutants.md"
 KILLERS = Path(__file__).with_name("killers.json")
 # By a mutant's name, or by what several have in common, with * for the rest: why it is right that no test notices.
+# EQUIVALENT are those that change nothing anybody could see; the others would be for tests that are not asked.
 ARGUMENTS = Path(__file__).with_name("arguments.json")
+EQUIVALENT = "equivalent"
 KINDS = ("constraint", "trigger", "function", "procedure", "view", "column", "grant")
 OBJECT = re.compile(r"^\| (\w+) \| `([^`]+)` \| \d+ \|", re.MULTILINE)
 TOP = """# Mutants
@@ -91,11 +93,12 @@ def unargued(answers: dict[Mutant, Answer]) -> list[str]:
     return [mutant.name for mutant in _alive(answers) if argument(mutant) is None]
 
 
-def argument(mutant: Mutant) -> str | None:
-    """Return why a mutant may survive, if somebody has said so."""
-    for name, why in json.loads(ARGUMENTS.read_text()).items():
-        if re.fullmatch(".*".join(map(re.escape, name.split("*"))), mutant.name):
-            return str(why)
+def argument(mutant: Mutant) -> tuple[str, str] | None:
+    """Return of what sort a survivor is and why it may live, if somebody has said so."""
+    for sort, arguments in json.loads(ARGUMENTS.read_text()).items():
+        for name, why in arguments.items():
+            if re.fullmatch(".*".join(map(re.escape, name.split("*"))), mutant.name):
+                return sort, why
     return None
 
 
@@ -109,9 +112,20 @@ def _summary(run: Run) -> Iterator[str]:
     for kind in KINDS:
         yield _row(kind, run, [mutant for mutant in run.verdicts if mutant.kind == kind])
     yield _row("**all**", run, list(run.verdicts))
+    yield _score(run)
     left = sum(1 for mutant, verdict in run.verdicts.items() if _open(mutant, verdict, run))
     if left:
         yield f"\nThe tests can meet {left} more and have not been asked about them yet: `make mutants` goes on there."
+
+
+def _score(run: Run) -> str:
+    alive = _alive(run.answers)
+    equivalent = sum((found := argument(mutant)) is not None and found[0] == EQUIVALENT for mutant in alive)
+    killed = len(run.answers) - len(alive)
+    return (
+        f"\nOf the {len(alive)} survivors {equivalent} are equivalent, which no test could notice. The mutation score, "
+        f"killed of those that are not: {_share(killed, len(run.answers) - equivalent)}."
+    )
 
 
 def _row(name: str, run: Run, mutants: list[Mutant]) -> str:
@@ -141,9 +155,10 @@ def _survivors(run: Run) -> Iterator[str]:
     if not alive:
         yield "None, of those that the tests were asked about.\n"
         return
-    yield "The guards notice every one of them.\n\n| mutant | why no test notices |\n|---|---|"
+    yield "The guards notice every one of them.\n\n| mutant | is | why no test notices |\n|---|---|---|"
     for mutant in alive:
-        yield f"| {mutant.kind} `{mutant.subject}`: {mutant.what} | {argument(mutant) or '**nobody has said why**'} |"
+        sort, why = argument(mutant) or ("", "**nobody has said why**")
+        yield f"| {mutant.kind} `{mutant.subject}`: {mutant.what} | {sort} | {why} |"
     yield ""
 
 

@@ -606,6 +606,14 @@ class TestTimeline:
             "witness": "row version",
         }
 
+    def test_one_who_was_moved_to_another_quest_is_gone(self, log: Connection) -> None:
+        *_, participant_id = approved(log)
+        log.execute(
+            "update quests_questparticipant set quest_id = %s where id = %s", [factory.quest(log), participant_id]
+        )
+        found = self.timeline(log)
+        assert (found["participant_at"], found["witness"]) == (None, None)
+
     def test_each_on_a_quest_has_their_own(self, log: Connection) -> None:
         quest_id, *_ = approved(log)
         user_id = factory.user(log)

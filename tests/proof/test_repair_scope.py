@@ -248,8 +248,9 @@ def test_a_violation_without_a_repair_is_no_reason_to_repair_what_comes_before_i
         connection.execute(f"select integrity.add_rule('{rule}', 'error', 'named', 'None has a name.')".encode())
     connection.commit()
 
-    with pytest.raises(errors.NoDataFound):
+    with pytest.raises(errors.NoDataFound) as refused:
         connection.execute("select integrity.repair_violation(%s, 'why')", [f"no_repair:quest={quest_id}"])
+    assert refused.value.diag.message_hint is not None
     connection.rollback()
 
     connection.execute("select integrity.repair_violation(%s, 'why')", [f"named:quest={quest_id}"])

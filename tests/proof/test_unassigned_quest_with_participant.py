@@ -70,3 +70,9 @@ def test_an_earlier_one_who_left_hides_nobody(rules: psycopg.Connection[Any]) ->
     factory.participant(rules, quest_id, factory.user(rules), status="dropped")
     active = factory.participant(rules, quest_id, factory.user(rules))
     assert [row["participant_id"] for row in rows(rules, RULE)] == [active]
+
+
+def test_two_participants_are_one_violation_of_the_earlier(rules: psycopg.Connection[Any]) -> None:
+    planted = plant.unassigned_quest_with_participant(rules)
+    factory.participant(rules, planted.quest_id, factory.user(rules))
+    assert [row["participant_id"] for row in rows(rules, RULE)] == [planted.participant_id]
