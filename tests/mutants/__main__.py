@@ -90,7 +90,7 @@ def _ask(left: list[Mutant], options: argparse.Namespace) -> None:
         if (child := os.fork()) == 0:
             code = 1
             try:
-                suite.ask(share, known, ANSWERS, slow=options.again)
+                suite.ask(share, known, ANSWERS)
                 code = 0
             except Exception:
                 traceback.print_exc()
@@ -132,7 +132,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", default="*", metavar="PATTERN", help="mutants whose names match, such as 'trigger *'")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes")
-    parser.add_argument("--again", action="store_true", help="ask about unargued survivors again, slow tests and all")
+    parser.add_argument("--again", action="store_true", help="ask about unargued survivors again, after new tests")
     parser.add_argument("--guards-only", action="store_true", help="do not ask the tests")
     return parser.parse_args(arguments)
 

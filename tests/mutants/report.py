@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ The second question is asked on one database, each mutant rolled back. For the f
 databases whose layer is mutated right after the migration (`tests/support/mutation.py`), until one fails. Tests that
 compare the catalog with a list would notice everything and are not asked (`NOT_ASKED` in `tests/mutants/suite.py`),
 and the guards keep quiet meanwhile: only what the layer *does* counts. Of a test with many cases the ones that name the
-object are run, and a few others; for grants, every privilege of the object is tried by every role, as
+object are run, and a few others; modules that name the object are asked again, with all cases and their slow tests. For grants, every privilege of the object is tried by every role, as
 `tests/roles/test_tried.py` does.
 """
 NOT_ASKED = """
@@ -97,9 +97,19 @@ def argument(mutant: Mutant) -> tuple[str, str] | None:
     """Return of what sort a survivor is and why it may live, if somebody has said so."""
     for sort, arguments in json.loads(ARGUMENTS.read_text()).items():
         for name, why in arguments.items():
-            if re.fullmatch(".*".join(map(re.escape, name.split("*"))), mutant.name):
+            if _is_about(name, mutant):
                 return sort, why
     return None
+
+
+def idle_arguments(mutants: Collection[Mutant]) -> list[str]:
+    """Return the arguments that are about none of these mutants."""
+    names = (name for arguments in json.loads(ARGUMENTS.read_text()).values() for name in arguments)
+    return [name for name in names if not any(_is_about(name, mutant) for mutant in mutants)]
+
+
+def _is_about(argument: str, mutant: Mutant) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, argument.split("*"))), mutant.name) is not None
 
 
 def _alive(answers: dict[Mutant, Answer]) -> list[Mutant]:

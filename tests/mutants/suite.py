@@ -13,7 +13,7 @@ import re
 import tempfile
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -94,9 +94,9 @@ WRITES = (
 READS = ("proof/",)
 REPAIRS = ("proof/test_repair_scope.py", "runner/test_repair", "runner/test_undo", "runner/test_operator.py")
 PATHS = ("runner/test_search_path.py",)
-# Of one test with many cases that do not name the object; all of them are asked again only.
+# Of one test with many cases that do not name the object; only modules that name it are asked all of them.
 CASES = 2
-# A test that takes longer is asked only again: most mutants are found without it.
+# Only modules that name the object are asked tests that take longer: most mutants are found without them.
 SLOW_SECONDS = 0.7
 # What is refused at one isolation level and not at another is for the races.
 ONE_LEVEL = "not repeatable_read and not serializable"
@@ -117,18 +117,31 @@ class Answer:
     killer: str | None
 
 
+@dataclass(frozen=True)
+class _Round:
+    """Tests to ask together, until one fails.
+
+    Args:
+        nodes: Modules or tests.
+        whole: Whether to ask slow tests and all cases too.
+    """
+
+    nodes: Sequence[str]
+    whole: bool
+
+
 class _First:
     """Puts tests that are about an object first, then a few cases of each; keeps the first failure.
 
     Args:
         word: What the object is called.
-        slow: Whether to keep slow tests and all cases, and put them last.
+        whole: Whether to keep slow tests and all cases, and put them last.
         seconds: The least that tests took, without their cases; what is learned is added.
     """
 
-    def __init__(self, word: str, slow: bool, seconds: dict[str, float]) -> None:
+    def __init__(self, word: str, whole: bool, seconds: dict[str, float]) -> None:
         self._word = re.compile(rf"\b{re.escape(word)}\b")
-        self._slow = slow
+        self._whole = whole
         self.seconds = seconds
         self.failed: list[str] = []
 
@@ -140,14 +153,14 @@ class _First:
         for item in items:
             test = item.nodeid.partition("[")[0]
             slow = self.seconds.get(test, 0) > SLOW_SECONDS
-            if slow and not self._slow:
+            if slow and not self._whole:
                 continue
             case = repr(item.callspec.params) if hasattr(item, "callspec") else ""
             if self._word.search(case):
                 ranked.append((slow, False, item))
                 continue
             more = seen[test] >= CASES
-            if self._slow or not more:
+            if self._whole or not more:
                 ranked.append((slow or more, True, item))
             seen[test] += 1
         items[:] = [item for *_, item in sorted(ranked, key=lambda each: each[:2])]
@@ -176,18 +189,18 @@ def asked(mutant: Mutant) -> bool:
     return BEFORE.search(mutant.subject) is None and mutant.kind != "grant" and mutant.what != "not valid"
 
 
-def modules(mutant: Mutant) -> list[str]:
-    """Return the test modules to ask, those that name the mutant's object most often first."""
+def modules(mutant: Mutant) -> dict[str, int]:
+    """Return the test modules to ask, and how often each names the mutant's object; the most often first."""
     word = _word(mutant)
     about = _about(mutant.kind, word)
-    ranked = []
+    found = {}
     for folder in FOLDERS:
         for path in sorted((ROOT / "tests" / folder).glob("test_*.py")):
             name = f"{folder}/{path.name}"
             named = len(re.findall(rf"\b{re.escape(word)}\b", path.read_text())) + 100 * (path.stem == f"test_{word}")
             if name not in NOT_ASKED and (named or name.startswith(about)):
-                ranked.append((-named, f"tests/{name}"))
-    return [name for _, name in sorted(ranked, key=lambda each: each[0])]
+                found[f"tests/{name}"] = named
+    return dict(sorted(found.items(), key=lambda each: -each[1]))
 
 
 def _word(mutant: Mutant) -> str:
@@ -204,14 +217,13 @@ def _about(kind: str, word: str) -> tuple[str, ...]:
     return (*REPAIRS, f"proof/test_{word.removeprefix('repair_')}.py", "proof/test_event_log.py", *PATHS)
 
 
-def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path, *, slow: bool) -> None:
+def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None:
     """Ask the tests about each mutant, on one server, and append the answers to a file of JSON lines.
 
     Args:
         mutants: In the order in which to ask.
         known: The test that once found a mutant, by the mutant's name: asked first.
         answers: Where to append.
-        slow: Whether to ask slow tests and all cases, too.
 
     Raises:
         RuntimeError: pytest itself failed, or a test that fails without any mutant.
@@ -225,9 +237,10 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path, *, slow
         for mutant in mutants:
             found = recent[mutant.subject]
             likely = [*found[:RECENT], *(node for node, _ in often[mutant.kind].most_common(OFTEN))]
-            killer = _killer(running, mutant, _rounds(mutant, known, likely), slow=slow)
+            killer = _killer(running, mutant, _rounds(mutant, known, likely))
             if killer is not None:
-                if killer not in sound and _killer(running, replace(mutant, sql=NOTHING), [[killer]]) is not None:
+                alone = _Round([killer], whole=True)
+                if killer not in sound and _killer(running, replace(mutant, sql=NOTHING), [alone]) is not None:
                     raise RuntimeError(f"{killer} fails without a mutant too")
                 sound.add(killer)
                 often[mutant.kind][killer] += 1
@@ -247,15 +260,13 @@ def _server() -> Iterator[server.Server]:
         yield running
 
 
-def _killer(
-    running: server.Server, mutant: Mutant, rounds: Iterable[Sequence[str]], *, slow: bool = True
-) -> str | None:
+def _killer(running: server.Server, mutant: Mutant, rounds: Iterable[_Round]) -> str | None:
     """Return the first test that fails on the mutant, of the rounds' first that has one."""
     mutated = Path(os.environ[mutation.VARIABLE])
     mutated.write_text(mutant.sql)
-    for nodes in rounds:
+    for each in rounds:
         _drop_databases(running)
-        if (killer := _first_failure(nodes, _word(mutant), mutated.with_name("failed"), slow=slow)) is not None:
+        if (killer := _first_failure(each, _word(mutant), mutated.with_name("failed"))) is not None:
             return killer
     return None
 
@@ -292,22 +303,25 @@ def shares(mutants: Sequence[Mutant], jobs: int) -> list[list[Mutant]]:
     return divided
 
 
-def _rounds(mutant: Mutant, known: dict[str, str], likely: Sequence[str]) -> Iterator[list[str]]:
+def _rounds(mutant: Mutant, known: dict[str, str], likely: Sequence[str]) -> Iterator[_Round]:
     if mutant.name in known:
-        yield [known[mutant.name]]
+        yield _Round([known[mutant.name]], whole=True)
     if left := [node for node in dict.fromkeys(likely) if node != known.get(mutant.name)]:
-        yield left
-    yield modules(mutant)
+        yield _Round(left, whole=True)
+    found = modules(mutant)
+    yield _Round(list(found), whole=False)
+    if about := [module for module, named in found.items() if named]:
+        yield _Round(about, whole=True)
 
 
-def _first_failure(nodes: Collection[str], word: str, told: Path, *, slow: bool) -> str | None:
+def _first_failure(these: _Round, word: str, told: Path) -> str | None:
     """Run tests in a fork of this process until one fails; return its node id."""
     told.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
         code = CRASHED
         try:
-            code = _run(nodes, word, told, slow=slow)
+            code = _run(these, word, told)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -320,18 +334,16 @@ def _first_failure(nodes: Collection[str], word: str, told: Path, *, slow: bool)
     # A node that is no more is no error: the test was renamed since.
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         output = told.with_name("output").read_text()
-        raise RuntimeError(f"pytest ended with {code} and named no test: {' '.join(nodes)}\n{output[-2000:]}")
+        raise RuntimeError(f"pytest ended with {code} and named no test: {' '.join(these.nodes)}\n{output[-2000:]}")
     return None
 
 
-def _run(nodes: Collection[str], word: str, told: Path, *, slow: bool) -> int:
+def _run(these: _Round, word: str, told: Path) -> int:
     output = os.open(told.with_name("output"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     learned = told.with_name("seconds")
-    # A test that is asked by its name is asked.
-    keeps_slow = slow or any("::" in node for node in nodes)
-    first = _First(word, keeps_slow, json.loads(learned.read_text()) if learned.exists() else {})
+    first = _First(word, these.whole, json.loads(learned.read_text()) if learned.exists() else {})
     options = [
         "-q",
         "-x",
@@ -347,7 +359,7 @@ def _run(nodes: Collection[str], word: str, told: Path, *, slow: bool) -> int:
         "ignore::pytest.PytestUnraisableExceptionWarning",
     ]
     options += ["-k", ONE_LEVEL, *(f"--deselect={node}" for node in NOT_THESE)]
-    code = int(pytest.main([*options, *nodes], plugins=[first]))
+    code = int(pytest.main([*options, *these.nodes], plugins=[first]))
     learned.write_text(json.dumps(first.seconds))
     if first.failed:
         told.write_text(first.failed[0])

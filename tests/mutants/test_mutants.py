@@ -1,5 +1,6 @@
 """Every object of the layer has its mutants and is listed in docs/mutants.md, and the guards notice a slice of them."""
 
+import json
 import random
 from typing import Any
 
@@ -33,6 +34,17 @@ def test_every_constraint_trigger_function_and_view_has_mutants(migrated: _Conne
 def test_every_mutant_has_a_name_of_its_own(migrated: _Connection) -> None:
     found = mutants(migrated)
     assert len({mutant.name for mutant in found}) == len(found)
+
+
+def test_every_argument_is_about_a_mutant_of_today(migrated: _Connection) -> None:
+    """One that is not has lost its mutant to a change of sql/: it goes, or gets the new name."""
+    assert report.idle_arguments(mutants(migrated)) == []
+
+
+def test_a_test_killed_no_mutant_that_is_argued() -> None:
+    """What has been killed once needs no argument, and cannot be equivalent."""
+    killed = json.loads(report.KILLERS.read_text())
+    assert [name for name in killed if report.argument(Mutant("", "", "", name)) is not None] == []
 
 
 def test_the_guards_notice(migrated: _Connection) -> None:
