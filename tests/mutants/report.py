@@ -48,8 +48,8 @@ The second question is asked on one database, each mutant rolled back. For the f
 databases whose layer is mutated right after the migration (`tests/support/mutation.py`), until one fails. Tests that
 compare the catalog with a list would notice everything and are not asked (`NOT_ASKED` in `tests/mutants/suite.py`),
 and the guards keep quiet meanwhile: only what the layer *does* counts. Of a test with many cases the ones that name the
-object are run, and a few others; modules that name the object are asked again, with all cases and their slow tests. For grants, every privilege of the object is tried by every role, as
-`tests/roles/test_tried.py` does.
+object are run, and a few others; when none fails, modules that name the object are asked whole, slow tests and all. For
+grants, every privilege of the object is tried by every role, as `tests/roles/test_tried.py` does.
 """
 NOT_ASKED = """
 The tests are not asked about everything that PostgreSQL allows:

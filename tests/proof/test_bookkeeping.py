@@ -123,3 +123,25 @@ def test_a_run_with_rows_stays(table: str, name: str, books: _Connection) -> Non
     other = ({"repair_item", "repair_change"} - {table}).pop()
     books.execute(f"delete from integrity.{other}".encode())
     assert refused(books, "delete from integrity.repair_run") == ("23503", name)
+
+
+def test_what_a_row_says_of_itself(migrated: _Connection) -> None:
+    """What whoever writes these tables leaves out."""
+    started = migrated.execute(
+        "insert into integrity.backfill (relation, marker, condition) values ('t', 'm', 'c')"
+        " returning last_id, rows_marked"
+    )
+    # The least bigint, which no id is below.
+    assert started.fetchall() == [(-(2**63), 0)]
+    migrated.execute("delete from integrity.installation")
+    installed = migrated.execute(
+        "insert into integrity.installation (app_schema, created_tables) values ('public', '{}')"
+        " returning singleton, installed_at = now()"
+    )
+    assert installed.fetchall() == [(True, True)]
+    next_law = migrated.execute(
+        "insert into integrity.law (name, kind, relation, definition, waits, rules)"
+        " values ('n', 'check', 'r', 'd', false, '{}')"
+        " returning position - (select max(position) from integrity.law)"
+    )
+    assert next_law.fetchall() == [(1,)]
