@@ -1,7 +1,7 @@
 """The mechanism never reads a whole table, however small the tables were when its plans were made.
 
-PostgreSQL keeps a function's plans for the session. One from when a table had a page reads the table by itself, and does
-so for every row of a bulk approval when the table has grown: 2,961 us a row where 523 are enough (measured at 10,000).
+PostgreSQL keeps a function's plans for the session. One from when a table had a page reads the table by itself, and
+does so for every row of a bulk approval when it has grown: 2,961 us a row where 523 are enough (measured at 10,000).
 """
 
 from collections.abc import Callable
