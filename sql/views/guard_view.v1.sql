@@ -46,9 +46,15 @@ select
           attribute.attrelid = listed.oid
           and attribute.attnum > 0
       ),
+      -- Those that change what the view does; a release of PostgreSQL may keep others there for itself.
       'options', (
-        select jsonb_agg(item.option order by convert_to(item.option, 'UTF8'))
-        from unnest(listed.reloptions) as item (option)
+        select
+          jsonb_agg(
+            format('%s=%s', item.option_name, item.option_value)
+            order by item.option_name
+          )
+        from pg_options_to_table(listed.reloptions) as item
+        where item.option_name in ('check_option', 'security_barrier', 'security_invoker')
       ),
       'reads', case
         when not listed.is_union

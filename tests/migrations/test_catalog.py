@@ -67,6 +67,41 @@ def test_metadata_knows_every_table_of_ours(migrated: _Connection) -> None:
     assert {name for (name,) in found} == {table.name for table in metadata.tables.values() if table.schema}
 
 
+def test_options_that_a_release_keeps_for_itself_are_no_difference(migrated: _Connection) -> None:
+    """15.20 writes pg_attver into every column's options; here both kinds of option are set by hand."""
+    migrated.commit()
+    before = snapshot(migrated)
+    migrated.execute("set allow_system_table_mods = on")
+    migrated.execute(
+        "update pg_attribute set attoptions = coalesce(attoptions, '{}') || '{pg_attver=7}'"
+        " where attrelid = 'quests_quest'::regclass and attnum > 0"
+    )
+    migrated.execute(
+        "update pg_class set reloptions = coalesce(reloptions, '{}') || '{pg_relver=7}'"
+        " where relnamespace = 'integrity'::regnamespace and relkind in ('r', 'v')"
+    )
+    migrated.commit()
+    assert changed(before, snapshot(migrated)) == {}
+    damage = migrated.execute("select identity, detail from integrity.guard_status where damage").fetchall()
+    assert damage == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "alter table quests_quest alter column status set (n_distinct = 3)",
+        "alter table quests_quest set (fillfactor = 50)",
+        "alter view integrity.events set (security_barrier)",
+    ],
+)
+def test_options_that_somebody_sets_are_a_difference(option: str, migrated: _Connection) -> None:
+    migrated.commit()
+    before = snapshot(migrated)
+    migrated.execute(option)
+    migrated.commit()
+    assert len(changed(before, snapshot(migrated))) == 1
+
+
 def _offline_upgrade(connection: _Connection) -> str:
     script = io.StringIO()
     configuration = migrate.config(target_of(connection))
