@@ -32,7 +32,7 @@ test: $(READY) ## Run the whole suite on an embedded PostgreSQL (PG_BINDIR=… f
 
 slow: $(READY) ## Run the tests that take too long for `make test`; histories and crashes have targets of their own
 	$(BIN)/pytest --numprocesses auto -m slow --ignore tests/races $(ARGS)
-	$(BIN)/pytest --numprocesses auto --hypothesis-profile long tests/runner/test_repair_property.py
+	$(BIN)/pytest --numprocesses auto --hypothesis-profile long tests/repair/test_repair_property.py
 
 mutants: $(READY) ## Weaken each part of the layer, ask guards and tests whether they notice, write docs/mutants.md
 	$(BIN)/python -m tests.mutants $(ARGS)
@@ -52,7 +52,7 @@ matrix: $(READY) ## Run the whole suite on PostgreSQL 14, 15, 16, 17 and 18 (ARG
 test-matrix: matrix
 
 plpgsql-check: $(READY) ## Read every function with plpgsql_check (apt install postgresql-15-plpgsql-check)
-	PG_BINDIR=$(or $(PG_BINDIR),/usr/lib/postgresql/15/bin) $(BIN)/pytest tests/proof/test_plpgsql_check.py
+	PG_BINDIR=$(or $(PG_BINDIR),/usr/lib/postgresql/15/bin) $(BIN)/pytest tests/migrations/test_plpgsql_check.py
 
 docs: $(READY) ## Write docs/rules.md and docs/architecture.md from the catalog
 	$(BIN)/python docs/generate.py
@@ -65,7 +65,7 @@ lint: $(READY) ## Check style and types of the Python, style and search_path of 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint sql checks/demo docs
-	cat .ci/pgspot.sql sql/*/*.sql | $(BIN)/pgspot --proc-without-search-path '$(COMMITS)'
+	find sql -name '*.sql' | LC_ALL=C sort | xargs cat .ci/pgspot.sql | $(BIN)/pgspot --proc-without-search-path '$(COMMITS)'
 
 bench: $(READY) ## Measure what the layer costs and saves, on embedded servers (ARGS='--tiny' for a quick look)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -57,7 +57,7 @@ def run(connection: psycopg.Connection[Any], statement: str, policy: LockPolicy)
         psycopg.errors.LockNotAvailable: the lock was not free in any attempt.
     """
     connection.execute(f"set lock_timeout = '{policy.timeout:g}s'")
-    retrying(policy, statement)(connection.execute, statement)
+    retrying(policy, statement.partition("\n")[0])(connection.execute, statement)
 
 
 def in_transaction(

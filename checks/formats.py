@@ -4,7 +4,6 @@ Violations are written as they come from the database, so that memory stays boun
 """
 
 import csv
-import glob
 import json
 import os
 import re
@@ -163,8 +162,7 @@ def write_guards(name: str, guards: Sequence[Guard], out: TextIO) -> None:
 @cache
 def _source(rule: str) -> str:
     """Return the file that defines a rule as GitHub wants it, if it is in the workspace: relative to that."""
-    files = (resources.root() / "sql" / "views").glob(f"{glob.escape(rule)}.v*.sql")
-    newest = max(files, key=lambda file: (len(file.name), file.name), default=None)
+    newest = resources.newest_sql(f"rules/{rule}/view")
     workspace = Path(os.environ.get("GITHUB_WORKSPACE", "")).resolve()
     return newest.relative_to(workspace).as_posix() if newest and newest.is_relative_to(workspace) else ""
 

@@ -119,9 +119,10 @@ def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:
 
 def _body(name: str) -> str:
     """Return the query of the view integrity.guard_<name> as this package has it."""
-    files = (resources.root() / "sql" / "views").glob(f"guard_{name}.v*.sql")
-    newest = max(files, key=lambda file: (len(file.name), file.name))
-    return newest.read_text(encoding="utf-8").partition(" as\n")[2].partition(";\n\ncomment on view ")[0]
+    file = resources.newest_sql(f"guards/guard_{name}")
+    if file is None:
+        raise FileNotFoundError(f"sql/guards/guard_{name} is missing from the package")
+    return file.read_text(encoding="utf-8").partition(" as\n")[2].partition(";\n\ncomment on view ")[0]
 
 
 def _own_copy() -> str:

@@ -6,7 +6,15 @@ html_theme = "furo"
 html_title = project
 
 root_doc = "docs/contents"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "docs/contents.rst"]
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/*.md",
+    "docs/contents.rst",
+    "sql/README.md",
+    "sql/*/README.md",
+]
 exclude_patterns = [".*", "build", "dist"]
 
 myst_fence_as_directive = ["mermaid"]

@@ -1,5 +1,6 @@
 """Write the pages that say what a migrated database has in its catalog: `make docs`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from checks.target import Target
 FOLDER = Path(__file__).parent
 PAGES = {template.with_suffix(""): template for template in sorted(FOLDER.glob("*.md.j2"))}
 TRANSITIONS = FOLDER / "transitions.sql"
+SQL = FOLDER.parent / "sql"
+README = re.compile(
+    r"# (?P<title>.+)\n\n(?P<holds>(?:.+\n)+)\n(?:.+\n)+\n"
+    r"Installed by (?P<migrations>.+)\. Tests: `(?P<tests>.+)`\. Chapter: \[.+\]\(\.\./\.\./docs/(?P<chapter>.+)\)\.\n"
+)
 
 QUERIES = {
     "law": """
@@ -46,6 +52,22 @@ QUERIES = {
 }
 
 
+def folders() -> list[dict[str, str]]:
+    """Return what the README of each folder of sql/ says: folder, title, holds, migrations, tests and chapter.
+
+    Raises:
+        ValueError: a README is not of the form that the others have.
+    """
+    found = []
+    for readme in sorted(SQL.glob("*/README.md")):
+        said = README.fullmatch(readme.read_text(encoding="utf-8"))
+        if said is None:
+            raise ValueError(f"{readme}: expected a title, what it holds, what to read, and where the rest is")
+        holds = said["holds"].strip().replace("\n", " ")
+        found.append({**said.groupdict(), "folder": f"sql/{readme.parent.name}/", "holds": holds})
+    return found
+
+
 def pages(connection: psycopg.Connection[Any]) -> dict[Path, str]:
     """Return what each page has to say about a migrated database that has no rows.
 
@@ -68,6 +90,7 @@ def pages(connection: psycopg.Connection[Any]) -> dict[Path, str]:
         connection.execute(TRANSITIONS.read_bytes())
         data: dict[str, Any] = {name: cursor.execute(sql.SQL(query)).fetchall() for name, query in QUERIES.items()}
         data["rules"] = rules.read(connection)
+    data["folders"] = folders()
     return {page: found.get_template(template.name).render(data) for page, template in PAGES.items()}
 
 

@@ -74,7 +74,7 @@ def app_search_path() -> Iterator[None]:
 
 
 def install(name: str, version: int) -> None:
-    """Create or replace the objects of one file of `sql/`, e.g. `install("functions/mark_quest", 1)`."""
+    """Create or replace the objects of one file of `sql/`, e.g. `install("mechanism/mark_quest", 1)`."""
     execute(source(name, version))
 
 

@@ -1,27 +1,38 @@
 """One throw-away PostgreSQL for the whole run, and a database of its own for every test.
 
-``empty``, ``migrated`` and ``app_only`` are psycopg connections to a fresh copy of a template that is made
-once per session (per worker under xdist). More sessions: ``tests.support.database``.
+These fixtures are psycopg connections to a fresh copy of a template that is made once per session (per worker under
+xdist). More sessions: ``tests.support.database``.
+
+| fixture | what is in it |
+|---|---|
+| ``empty`` | nothing |
+| ``migrated`` | the tables and the layer as the migrations make them from nothing |
+| ``app_only`` | Django's tables, no layer |
+| ``unattached`` | Django's tables and the rules, not the law, so that violations can be planted |
+| ``sync_001``, ``audit_001`` | the incident's two states, adopted |
+| ``dirty`` | every rule broken, adopted |
+| ``rules`` | as ``unattached``, but shared: the test's transaction is rolled back |
 """
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from hypothesis import settings
-from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
 
 from checks import migrate, server
-from checks.target import Target
-from tests.support import mutation
+from tests.support import mutation, plant, templates
+from tests.support.database import copied
+
+_Connection = psycopg.Connection[Any]
 
 SERVER_VARIABLE = "QUEST_INTEGRITY_TEST_SERVER"
-APP_TABLES = Path(__file__).parent / "support" / "app_tables.sql"
 
 _server = pytest.StashKey[ExitStack]()
 
@@ -86,22 +97,40 @@ def keep_roles(running: server.Server) -> None:
 
 
 def _load_migrated(**where: Any) -> None:
-    migrate.upgrade(_target(**where))
-
-
-def _load_app_tables(**where: Any) -> None:
-    with _target(**where).connect() as connection:
-        connection.execute(APP_TABLES.read_text())
-
-
-def _target(*, autocommit: bool, **where: Any) -> Target:
-    return Target(make_conninfo(**where), "test template")
+    migrate.upgrade(templates.target_of_template(**where))
 
 
 empty_server = factories.postgresql_noproc(dbname="empty")
 migrated_server = factories.postgresql_noproc(dbname="migrated", load=[_load_migrated])
-app_only_server = factories.postgresql_noproc(dbname="app_only", load=[_load_app_tables])
+app_only_server = factories.postgresql_noproc(dbname="app_only", load=[templates.app_tables(revision=None)])
+unattached_server = factories.postgresql_noproc(
+    dbname="unattached", load=[templates.app_tables(revision=templates.RULES_ONLY)]
+)
+sync_001_server = factories.postgresql_noproc(dbname="sync_001", load=[templates.app_tables(templates.sync_001)])
+audit_001_server = factories.postgresql_noproc(dbname="audit_001", load=[templates.app_tables(templates.audit_001)])
+dirty_server = factories.postgresql_noproc(dbname="dirty", load=[templates.app_tables(plant.everything)])
 
 empty = factories.postgresql("empty_server")
 migrated = factories.postgresql("migrated_server")
 app_only = factories.postgresql("app_only_server")
+unattached = factories.postgresql("unattached_server")
+sync_001 = factories.postgresql("sync_001_server")
+audit_001 = factories.postgresql("audit_001_server")
+dirty = factories.postgresql("dirty_server")
+
+
+@pytest.fixture(scope="session")
+def shared_unattached(unattached_server: NoopExecutor) -> Iterator[_Connection]:
+    """Yield the one connection to a copy that is never written for good."""
+    with copied(unattached_server, "shared") as connection:
+        yield connection
+
+
+@pytest.fixture
+def rules(shared_unattached: _Connection) -> Iterator[_Connection]:
+    """Yield a connection whose transaction is rolled back after the test: creating a database costs more."""
+    yield shared_unattached
+    shared_unattached.rollback()
+    row = shared_unattached.execute("select exists (select from users_user)").fetchone()
+    shared_unattached.rollback()
+    assert row == (False,), "this test commits: it needs a database of its own, unattached"

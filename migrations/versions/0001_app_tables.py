@@ -187,7 +187,7 @@ def upgrade() -> None:
         schema="integrity",
         comment="Where the app's tables live, and which of them the migrations created. One row.",
     )
-    install("functions/schema_mismatches", 1)
+    install("adoption/schema_mismatches", 1)
     existing = set() if is_offline() else set(sa.inspect(op.get_bind()).get_table_names(schema=app_schema()))
     created = not existing & set(TABLES)
     if created:
@@ -214,5 +214,5 @@ def downgrade() -> None:
 
     if dropped:
         under_lock(dropped, drop)
-    remove("functions/schema_mismatches", 1)
+    remove("adoption/schema_mismatches", 1)
     op.drop_table("installation", schema="integrity")

@@ -13,15 +13,15 @@ down_revision = "0001_app_tables"
 branch_labels = None
 depends_on = None
 
-FUNCTIONS = ("functions/assemble_violations", "functions/add_rule")
+FUNCTIONS = ("audit/assemble_violations", "audit/add_rule")
 
 AUDIT = (
-    "views/suspect_pair",
-    "views/suspect_quest",
-    "views/suspect_duplicate",
-    "functions/suspects",
-    "functions/audit",
-    "views/violation_summary",
+    "audit/suspect_pair",
+    "audit/suspect_quest",
+    "audit/suspect_duplicate",
+    "audit/suspects",
+    "audit/audit",
+    "audit/violation_summary",
 )
 
 # rule, severity, category as the incident log names it, meaning, the flows of the app that break it
@@ -123,6 +123,7 @@ RULES = (
     ),
 )
 
+VIEWS = tuple(f"rules/{name}/view" for name, *_ in RULES)
 # Rules that were added with add_rule(), the latest first: one may read another.
 DROP_ADDED_RULES = f"""
 do $$
@@ -160,7 +161,7 @@ def upgrade() -> None:
         rule,
         [dict(zip(("rule", "severity", "category", "meaning", "broken_by"), row, strict=True)) for row in RULES],
     )
-    install_all(tuple(f"views/{name}" for name, *_ in RULES))
+    install_all(VIEWS)
     install_all(FUNCTIONS)
     execute("select integrity.assemble_violations()")
     install_all(AUDIT)
@@ -172,5 +173,5 @@ def downgrade() -> None:
     execute("drop view if exists integrity.violations")
     remove_all(FUNCTIONS)
     execute(DROP_ADDED_RULES)
-    remove_all(tuple(f"views/{name}" for name, *_ in RULES))
+    remove_all(VIEWS)
     op.drop_table("rule", schema="integrity")

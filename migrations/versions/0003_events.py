@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from migrations.sql_objects import execute, install, install_all, remove_all
+from migrations.sql_objects import execute, install_all, remove_all
 from migrations.tables import XID8
 
 revision = "0003_events"
@@ -15,16 +15,18 @@ down_revision = "0002_rules"
 branch_labels = None
 depends_on = None
 
-OBJECTS = (
-    "functions/refuse_event_change",
-    "functions/protect_event_partition",
-    "functions/prepare_event_partitions",
-    "functions/log_event",
-    "functions/retain_events",
-    "views/event_kind",
-    "views/events",
-    "views/corrections",
-    "views/approval_timeline",
+FUNCTIONS = (
+    "events/refuse_event_change",
+    "events/protect_event_partition",
+    "events/prepare_event_partitions",
+    "events/log_event",
+    "events/retain_events",
+)
+VIEWS = (
+    "events/event_kind",
+    "events/events",
+    "events/corrections",
+    "events/approval_timeline",
 )
 
 KINDS = (
@@ -68,13 +70,12 @@ def upgrade() -> None:
         comment=MEANING,
     )
     op.create_index("event_quest_id_at_idx", "event", ["quest_id", "at"], schema="integrity")
-    install_all(OBJECTS)
-    install("triggers/event_append_only", 1)
+    install_all(FUNCTIONS + VIEWS)
     execute("select integrity.prepare_event_partitions(12)")
 
 
 def downgrade() -> None:
     """Drop the log with everything in it."""
-    remove_all(tuple(name for name in OBJECTS if name.startswith("views/")))
+    remove_all(VIEWS)
     op.drop_table("event", schema="integrity")
-    remove_all(tuple(name for name in OBJECTS if name.startswith("functions/")))
+    remove_all(FUNCTIONS)

@@ -4,7 +4,7 @@ Locks: per table ACCESS EXCLUSIVE for ADD COLUMN (no default, so no rewrite) and
 TRIGGER, each alone in a transaction of milliseconds, waiting at most lock-timeout per attempt.
 """
 
-from migrations.sql_objects import install_all, remove_all, source
+from migrations.sql_objects import remove_all, source
 from migrations.steps import each_alone
 
 revision = "0004_markers"
@@ -12,8 +12,7 @@ down_revision = "0003_events"
 branch_labels = None
 depends_on = None
 
-FUNCTIONS = ("functions/mark_application", "functions/mark_participant", "functions/mark_quest")
-TRIGGERS = ("triggers/application_mark", "triggers/participant_mark", "triggers/quest_mark")
+MARKING = ("mechanism/mark_application", "mechanism/mark_participant", "mechanism/mark_quest")
 
 MARKERS = (
     ("applications_application", "integrity_approved", "TRUE when status is approved, else NULL."),
@@ -24,16 +23,15 @@ MARKERS = (
 
 def upgrade() -> None:
     """Add the columns, then the triggers that keep them true."""
-    install_all(FUNCTIONS)
     each_alone(
         [f"alter table public.{table} add column if not exists {column} boolean" for table, column, _ in MARKERS]
     )
     each_alone([f"comment on column public.{table}.{column} is '{comment}'" for table, column, comment in MARKERS])
-    each_alone([source(name, 1) for name in TRIGGERS])
+    each_alone([source(name, 1) for name in MARKING])
 
 
 def downgrade() -> None:
     """Drop the triggers, then the columns."""
     each_alone([f"drop trigger if exists integrity_mark on public.{table}" for table, *_ in MARKERS])
     each_alone([f"alter table public.{table} drop column if exists {column}" for table, column, _ in MARKERS])
-    remove_all(FUNCTIONS)
+    remove_all(MARKING)

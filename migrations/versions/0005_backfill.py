@@ -21,7 +21,7 @@ down_revision = "0004_markers"
 branch_labels = None
 depends_on = None
 
-OBJECTS = ("functions/backfill_batch", "functions/backfill_sweep", "functions/backfill_markers")
+OBJECTS = ("adoption/backfill_batch", "adoption/backfill_sweep", "adoption/backfill_markers")
 
 TASKS = (
     ("applications_application", "integrity_approved", "status = 'approved'"),

@@ -16,7 +16,7 @@ down_revision = "0005_backfill"
 branch_labels = None
 depends_on = None
 
-OBJECTS = ("views/law_status", "functions/law_obstacles")
+OBJECTS = ("law/law_status", "law/law_obstacles")
 
 KEYS = (
     {

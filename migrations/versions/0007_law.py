@@ -19,36 +19,30 @@ depends_on = None
 # In the order in which the app writes them when it approves.
 TABLES = ("applications_application", "quests_questparticipant", "quests_quest")
 
+# What triggers call and no table waits for.
 FUNCTIONS = (
-    "functions/refuse_unknown_status",
-    "functions/refuse_second_approval",
-    "functions/end_outlived_approvals",
-    "functions/derived_assignee",
-    "functions/derived_status",
-    "functions/derive_locked_quest",
-    "functions/derive_quest",
-    "functions/lock_quest",
-    "functions/on_quest_write",
-    "functions/on_participant_joined",
-    "functions/on_participant_ended",
-    "functions/on_application_approved",
-    "functions/on_application_ended",
+    "law/refuse_unknown_status",
+    "mechanism/derived_assignee",
+    "mechanism/derived_status",
+    "mechanism/derive_locked_quest",
+    "mechanism/derive_quest",
 )
-
+MECHANISM = (
+    "mechanism/lock_quest",
+    "mechanism/on_quest_write",
+    "mechanism/on_participant_joined",
+    "mechanism/on_participant_ended",
+    "mechanism/on_application_approved",
+    "mechanism/on_application_ended",
+)
 # Each is dropped again by whoever enforces the constraint it stands in for, on an empty database by 0009_validate.
 STAND_INS = (
-    "triggers/application_status_known",
-    "triggers/participant_status_known",
-    "triggers/quest_status_known",
-    "triggers/quest_heal",
-    "triggers/application_outlived",
-    "triggers/application_second_approval",
-)
-
-TRIGGERS = (
-    "triggers/application_participant",
-    "triggers/participant_derive",
-    "triggers/quest_derive",
+    "law/application_status_known",
+    "law/participant_status_known",
+    "law/quest_status_known",
+    "law/quest_heal",
+    "law/end_outlived_approvals",
+    "law/refuse_second_approval",
 )
 
 
@@ -177,10 +171,10 @@ def upgrade() -> None:
     """Attach the constraints NOT VALID and the triggers."""
     record_law(LAW)
     install_all(FUNCTIONS)
-    install("functions/mark_application", 2)
+    install("mechanism/mark_application", 2)
     if is_offline():
         execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
-        install_all(TRIGGERS + STAND_INS)
+        install_all(MECHANISM + STAND_INS)
         return
     # Looked up before the lock: telling whether a status is unknown reads the whole table.
     statements = list(op.get_bind().scalars(sa.text(ATTACHABLE)))
@@ -188,7 +182,7 @@ def upgrade() -> None:
     def attach() -> None:
         for statement in statements:
             execute(statement)
-        install_all(TRIGGERS + STAND_INS)
+        install_all(MECHANISM + STAND_INS)
 
     under_lock(TABLES, attach)
 
@@ -197,11 +191,11 @@ def downgrade() -> None:
     """Detach the triggers and the constraints."""
 
     def detach() -> None:
-        remove_all(TRIGGERS + STAND_INS)
+        remove_all(MECHANISM + STAND_INS)
         for row in reversed(LAW):
             execute(f"alter table public.{row['relation']} drop constraint if exists {row['name']}")
 
     under_lock(TABLES, detach)
     remove_all(FUNCTIONS)
-    install("functions/mark_application", 1)
+    install("mechanism/mark_application", 1)
     forget_law([str(row["name"]) for row in LAW])

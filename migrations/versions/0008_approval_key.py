@@ -34,6 +34,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Put the stand-in back and drop the key."""
-    each_alone([source("triggers/application_second_approval", 1)])
+    each_alone([source("law/refuse_second_approval", 1)])
     drop_key(KEY)
     forget_law([str(KEY["name"])])

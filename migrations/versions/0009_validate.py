@@ -19,11 +19,11 @@ depends_on = None
 
 
 STAND_INS = (
-    "triggers/application_status_known",
-    "triggers/participant_status_known",
-    "triggers/quest_status_known",
-    "triggers/quest_heal",
-    "triggers/application_outlived",
+    "law/application_status_known",
+    "law/participant_status_known",
+    "law/quest_status_known",
+    "law/quest_heal",
+    "law/end_outlived_approvals",
 )
 
 

@@ -15,15 +15,15 @@ branch_labels = None
 depends_on = None
 
 OBJECTS = (
-    "functions/record_audit",
-    "functions/retain_audits",
-    "views/audit_trend",
-    "views/audit_change",
-    "views/metric",
-    "views/named_violation",
-    "views/daily_approval",
-    "views/diagram_node",
-    "views/diagram_edge",
+    "history/record_audit",
+    "history/retain_audits",
+    "history/audit_trend",
+    "history/audit_change",
+    "history/metric",
+    "audit/named_violation",
+    "history/daily_approval",
+    "history/diagram_node",
+    "history/diagram_edge",
 )
 
 

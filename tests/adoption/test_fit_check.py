@@ -217,7 +217,7 @@ def test_tables_of_another_owner(app_only: _Connection) -> None:
         app_only.execute(f'grant all on database "{database}" to adopter_without_tables')
         app_only.execute("grant all on all tables in schema public to adopter_without_tables")
         app_only.execute(
-            (SQL_ROOT / "functions" / "schema_mismatches.v1.sql").read_text().replace("integrity.", "public.")
+            (SQL_ROOT / "adoption" / "schema_mismatches.v1.sql").read_text().replace("integrity.", "public.")
         )
         app_only.execute("grant execute on function public.schema_mismatches to adopter_without_tables")
         app_only.execute("set role adopter_without_tables")

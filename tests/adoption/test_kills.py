@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from checks import migrate, server
-from tests.conftest import APP_TABLES
 from tests.django_app import database
 from tests.django_app.flows import FLOWS, World
 from tests.support import plant
@@ -22,6 +21,7 @@ from tests.support.database import another, target_of, url_of
 from tests.support.gate import gate
 from tests.support.programs import alembic
 from tests.support.revisions import app_rows, wrong_markers
+from tests.support.templates import APP_TABLES
 from tests.support.waiting import wait_until_blocked
 
 _Connection = psycopg.Connection[Any]

@@ -7,13 +7,13 @@ import pytest
 from psycopg import errors, sql
 
 from checks import migrate
-from tests.conftest import APP_TABLES
 from tests.support import factory, plant
 from tests.support.catalog import Snapshot, changed, snapshot
 from tests.support.database import another, target_of
 from tests.support.programs import dump_schema
 from tests.support.proof import assert_planted, enforce, places, repair, rules_broken
 from tests.support.revisions import app_rows, wrong_markers
+from tests.support.templates import APP_TABLES
 
 _Connection = psycopg.Connection[Any]
 

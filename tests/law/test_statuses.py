@@ -91,7 +91,7 @@ def legacy_id(table: str, migrated: _Connection) -> int:
     drop_constraint(migrated, CONSTRAINTS[table])
     row_id = row(migrated, table, "archived")
     stand_in = CONSTRAINTS[table].removeprefix("integrity_")
-    migrated.execute((resources.root() / f"sql/triggers/{stand_in}.v1.sql").read_bytes())
+    migrated.execute((resources.root() / f"sql/law/{stand_in}.v1.sql").read_bytes())
     migrated.commit()
     return row_id
 

@@ -11,13 +11,13 @@ from pytest_postgresql import factories
 
 from checks import migrate
 from checks.target import Target
-from tests.conftest import APP_TABLES
 from tests.law.cases import APPROVED_HAS_PARTICIPANT, CASES
 from tests.law.refusal import disable_triggers, expected_refusal, run
 from tests.mechanism.roles import app_role, login
 from tests.mechanism.state import State, admit, assert_sound, events, state
 from tests.mechanism.statements import delete_many, update_many
 from tests.support import factory
+from tests.support.templates import APP_TABLES
 
 _Connection = psycopg.Connection[Any]
 

@@ -10,13 +10,13 @@ import pytest
 from psycopg import sql
 from pytest_postgresql import factories
 
-from tests.conftest import APP_TABLES
 from tests.law.refusal import rules_broken
 from tests.mechanism.roles import app_role, login
 from tests.mechanism.state import State, application, assert_sound, events, participant, state, version
 from tests.mechanism.statements import Update, by_every_update, delete_many, update_many
 from tests.support import factory, plant
 from tests.support.proof import attach
+from tests.support.templates import APP_TABLES
 
 _Connection = psycopg.Connection[Any]
 

@@ -210,7 +210,7 @@ def test_sql_is_run_as_written(offline: bool, empty: _Connection, monkeypatch: p
 
     def with_more(name: str, version: int) -> str:
         more = f"\ncreate table public.seen ({names}) as select {columns}"
-        return source(name, version) + (more if name == "functions/mark_quest" else "")
+        return source(name, version) + (more if name == "mechanism/mark_quest" else "")
 
     monkeypatch.setattr(sql_objects, "source", with_more)
     if offline:

@@ -57,11 +57,11 @@ The tests are not asked about everything that PostgreSQL allows:
 - **not valid**: PostgreSQL holds new rows to such a constraint as to any other, so no write can tell. The guards can.
 - **What has done its work before a mutant can be there**: the functions and views that only migrations use (roles,
   rules, backfill, the fit check, partitions), and the guards' own. `tests/migrations`, `tests/adoption`, `tests/roles`
-  and `tests/proof/test_guards.py` are about those; here only the second question is asked.
+  and `tests/guards/test_guards.py` are about those; here only the second question is asked.
 - **The history and the metrics**: they pass on what the guards say, so every mutant would show in them.
 
-Of the tests, `tests/law`, `tests/mechanism`, `tests/proof` and `tests/runner` are asked. `tests/races`, which is what a
-missing lock would meet, takes too long to be asked a thousand times.
+Of the tests, all folders are asked but `tests/migrations`, `tests/roles`, `tests/adoption` and `tests/races`. The last,
+which is what a missing lock would meet, takes too long to be asked a thousand times.
 """
 
 

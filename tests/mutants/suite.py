@@ -52,20 +52,19 @@ OFTEN = 3
 # few take so long that they cannot be asked a thousand times.
 NOT_ASKED = frozenset(
     (
+        "audit/test_plans.py",
+        "guards/test_guards.py",
+        "guards/test_threats.py",
+        "history/test_history_command.py",
+        "history/test_metrics_command.py",
+        "history/test_report_command.py",
         "law/test_catalog.py",
         "law/test_saboteurs.py",
         "mechanism/test_app_schema.py",
         "mechanism/test_dump_restore.py",
-        "proof/test_guards.py",
-        "proof/test_plans.py",
-        "proof/test_plpgsql_check.py",
-        "proof/test_threats.py",
         "runner/test_documents.py",
-        "runner/test_history_command.py",
-        "runner/test_metrics_command.py",
         "runner/test_migrate.py",
         "runner/test_readme.py",
-        "runner/test_report_command.py",
         "runner/test_schedules.py",
         "runner/test_secrets.py",
         "runner/test_server.py",
@@ -78,21 +77,21 @@ NOT_ASKED = frozenset(
 # The same for single tests.
 NOT_THESE = (
     "tests/law/test_bad_input.py::test_statement_of_a_hundred_thousand_rows",
-    "tests/proof/test_event_log.py::TestAppendOnly::test_every_partition_has_both_triggers_always_on",
+    "tests/events/test_event_log.py::TestAppendOnly::test_every_partition_has_both_triggers_always_on",
     # The command in a process of its own, where the guards find every mutant.
     "tests/runner/test_formats.py::test_memory_does_not_grow",
 )
-FOLDERS = ("law", "mechanism", "proof", "runner")
+FOLDERS = ("law", "mechanism", "rules", "audit", "repair", "events", "guards", "history", "runner")
 # Where to look at all, by what the object is for; modules that name it come before, in any folder.
 WRITES = (
     "law/test_bad_input.py",
     "law/test_refused.py",
     "law/test_statuses.py",
     "mechanism/",
-    "proof/test_event_log.py",
+    "events/test_event_log.py",
 )
-READS = ("proof/",)
-REPAIRS = ("proof/test_repair_scope.py", "runner/test_repair", "runner/test_undo", "runner/test_operator.py")
+READS = ("rules/", "audit/", "repair/", "events/", "history/", "law/test_law_status.py", "law/test_bookkeeping.py")
+REPAIRS = ("repair/", "runner/test_operator.py")
 PATHS = ("runner/test_search_path.py",)
 # Of one test with many cases that do not name the object; only modules that name it are asked all of them.
 CASES = 2
@@ -214,7 +213,7 @@ def _about(kind: str, word: str) -> tuple[str, ...]:
         return REPAIRS if word.startswith("repair") else READS
     if not re.match(r"repair|undo|plan|restore|quest_rows|start|record_changes|operate", word):
         return (*WRITES, *PATHS)
-    return (*REPAIRS, f"proof/test_{word.removeprefix('repair_')}.py", "proof/test_event_log.py", *PATHS)
+    return (*REPAIRS, f"rules/test_{word.removeprefix('repair_')}.py", "events/test_event_log.py", *PATHS)
 
 
 def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None:

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from checks import migrate, server
 from checks.target import Target
-from tests.conftest import APP_TABLES
+from tests.support.templates import APP_TABLES
 
 Connection = psycopg.Connection[Any]
 

@@ -18,10 +18,10 @@ import pytest
 from checks import server
 from checks.errors import UserError
 from checks.target import Target, resolve
-from tests.conftest import APP_TABLES
 from tests.support import plant
 from tests.support.cli import PROGRAM, SECONDS, Ran, backend_of, finish
 from tests.support.database import url_of
+from tests.support.templates import APP_TABLES
 from tests.support.waiting import wait_until_blocked
 
 # Nobody else's: the whole machine's process list is looked at.

@@ -16,7 +16,7 @@ import pytest
 from sqlfluff.core import FluffConfig, Linter
 
 SQL = Path(__file__).resolve().parents[2] / "sql"
-FUNCTIONS = sorted(path for path in SQL.glob("*/*.sql") if "\nas $$\n" in path.read_text())
+FUNCTIONS = sorted(path for path in SQL.rglob("*.sql") if "\nas $$\n" in path.read_text())
 
 DEFINITION = re.compile(r"^create .*?\nlanguage (?P<language>\w+)\n.*?^as \$\$\n(?P<body>.*?)^\$\$;\n", re.M | re.S)
 STATEMENT = re.compile(r"\s*(select|insert|update|delete|merge|with)\b")

@@ -1,8 +1,0 @@
--- Without WHEN: PostgreSQL reads its condition anew for every statement, which takes longer than to call the function.
-create or replace trigger integrity_mark
-before insert or update of status, assigned_to_id, integrity_assigned on public.quests_quest
-for each row
-execute function integrity.mark_quest();
-
-comment on trigger integrity_mark on public.quests_quest is
-'Keeps the marker integrity_assigned equal to its definition, whatever a write says.';
