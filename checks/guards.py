@@ -20,7 +20,7 @@ COLUMNS = "select kind, identity, status, damage, waiting, detail, mend"
 # What guard_status reads, each only those before it.
 VIEWS = (
     *("relation", "table", "column", "function", "view", "trigger", "constraint", "other"),
-    *("found", "manifest", "compared"),
+    *("found", "manifest", "compared", "fit"),
 )
 # Settings that change how PostgreSQL prints a definition.
 PLAIN = (

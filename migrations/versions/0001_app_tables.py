@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from checks.errors import UserError
 from migrations.options import app_schema, created_tables, is_offline
-from migrations.sql_objects import app_search_path, execute, install, remove
+from migrations.sql_objects import app_search_path, execute, install_all, remove_all
 from migrations.steps import refuse_to_drop_tables, under_lock
 
 revision = "0001_app_tables"
@@ -55,6 +55,9 @@ INDEXES = (
     ("quests_questparticipant_quest_id_idx", "quests_questparticipant", ["quest_id"]),
     ("quests_questparticipant_user_id_idx", "quests_questparticipant", ["user_id"]),
 )
+
+
+FIT = ("adoption/needed_column", "adoption/column_mismatches", "adoption/schema_mismatches")
 
 
 def _identity() -> sa.Column[int]:
@@ -187,7 +190,7 @@ def upgrade() -> None:
         schema="integrity",
         comment="Where the app's tables live, and which of them the migrations created. One row.",
     )
-    install("adoption/schema_mismatches", 1)
+    install_all(FIT)
     existing = set() if is_offline() else set(sa.inspect(op.get_bind()).get_table_names(schema=app_schema()))
     created = not existing & set(TABLES)
     if created:
@@ -214,5 +217,5 @@ def downgrade() -> None:
 
     if dropped:
         under_lock(dropped, drop)
-    remove("adoption/schema_mismatches", 1)
+    remove_all(FIT)
     op.drop_table("installation", schema="integrity")

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from migrations.options import is_offline
-from migrations.sql_objects import execute, install, install_all, remove_all
+from migrations.sql_objects import execute, install_all, remove_all
 from migrations.steps import forget_law, record_law, under_lock
 
 revision = "0007_law"
@@ -26,6 +26,7 @@ FUNCTIONS = (
     "mechanism/derived_status",
     "mechanism/derive_locked_quest",
     "mechanism/derive_quest",
+    "mechanism/approve_otherwise",
 )
 MECHANISM = (
     "mechanism/lock_quest",
@@ -171,7 +172,6 @@ def upgrade() -> None:
     """Attach the constraints NOT VALID and the triggers."""
     record_law(LAW)
     install_all(FUNCTIONS)
-    install("mechanism/mark_application", 2)
     if is_offline():
         execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
         install_all(MECHANISM + STAND_INS)
@@ -197,5 +197,4 @@ def downgrade() -> None:
 
     under_lock(TABLES, detach)
     remove_all(FUNCTIONS)
-    install("mechanism/mark_application", 1)
     forget_law([str(row["name"]) for row in LAW])

@@ -30,6 +30,7 @@ OBJECTS = (
     "guards/guard_found",
     "guards/guard_manifest",
     "guards/guard_compared",
+    "guards/guard_fit",
     "guards/guard_status",
     "guards/guard_gap",
     "guards/guard_portable",

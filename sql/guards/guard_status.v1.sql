@@ -340,7 +340,18 @@ cross join lateral (
           and own_reference.conname like 'integrity\_%'
       ) as foreign_keys
   ) as building
-) as mend;
+) as mend
+union all
+select
+  fit.kind,
+  fit.identity,
+  fit.status,
+  fit.damage,
+  fit.waiting,
+  fit.detail,
+  fit.mend,
+  fit.position
+from integrity.guard_fit as fit;
 
 comment on view integrity.guard_status is
 'Every part of the layer: whether it is still as the migrations left it (status), whether that is damage or only waits for rows to be repaired, what differs (detail), and the SQL that mends it. Reads the catalog only. Everything is well where status is ok.';

@@ -25,6 +25,7 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.law_status', 'select'),
   ('reader, operator', 'table', 'integrity.metric', 'select'),
   ('reader, operator', 'table', 'integrity.named_violation', 'select'),
+  ('reader, operator', 'table', 'integrity.needed_column', 'select'),
   ('reader, operator', 'table', 'integrity.repair_item', 'select'),
   ('reader, operator', 'table', 'integrity.repair_order', 'select'),
   ('reader, operator', 'table', 'integrity.repair_run', 'select'),
@@ -57,7 +58,7 @@ with listed (grantees, kind, target, rights) as (
   -- What triggers and repairs do to the app's rows; nothing else of the app's can they touch.
   ('owner', 'table', 'app.users_user', 'select (id, username)'),
   ('owner', 'table', 'app.quests_quest', 'select, update (status, assigned_to_id, integrity_assigned)'),
-  ('owner', 'table', 'app.applications_application', 'select, update (status, reviewed_at, integrity_approved)'),
+  ('owner', 'table', 'app.applications_application', 'select, update (status, integrity_approved)'),
   ('owner', 'table', 'app.quests_questparticipant', 'select, insert, update, delete')
 ),
 

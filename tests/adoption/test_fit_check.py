@@ -59,7 +59,7 @@ MISFITS = {
         "alter table quests_quest alter column assigned_to_id set not null",
         "quests_quest.assigned_to_id",
     ),
-    "provenance_required": (
+    "legacy_column_required": (
         "alter table quests_questparticipant alter column application_id set not null",
         "quests_questparticipant.application_id",
     ),
@@ -216,9 +216,9 @@ def test_tables_of_another_owner(app_only: _Connection) -> None:
         database = app_only.info.dbname
         app_only.execute(f'grant all on database "{database}" to adopter_without_tables')
         app_only.execute("grant all on all tables in schema public to adopter_without_tables")
-        app_only.execute(
-            (SQL_ROOT / "adoption" / "schema_mismatches.v1.sql").read_text().replace("integrity.", "public.")
-        )
+        for name in ("needed_column", "column_mismatches", "schema_mismatches"):
+            app_only.execute((SQL_ROOT / "adoption" / f"{name}.v1.sql").read_text().replace("integrity.", "public."))
+        app_only.execute("grant select on public.needed_column to adopter_without_tables")
         app_only.execute("grant execute on function public.schema_mismatches to adopter_without_tables")
         app_only.execute("set role adopter_without_tables")
         found = app_only.execute("select subject from public.schema_mismatches('public')").fetchall()

@@ -121,7 +121,7 @@ def test_from_every_other_status(before: str, migrated: _Connection) -> None:
     assert_sound(migrated)
 
 
-def test_new_participant_says_where_it_comes_from(migrated: _Connection) -> None:
+def test_new_participant(migrated: _Connection) -> None:
     quest_id, user_id = factory.quest(migrated), factory.user(migrated)
     application_id = factory.application(migrated, quest_id, user_id, applied_at=APPLIED, reviewed_at=REVIEWED)
 
@@ -134,11 +134,11 @@ def test_new_participant_says_where_it_comes_from(migrated: _Connection) -> None
         "joined_at": now,
         "progress_notes": "",
         "completed_at": None,
-        "application_id": application_id,
-        "application_date": APPLIED,
+        "application_id": None,
+        "application_date": None,
         "application_message": None,
         "review_notes": None,
-        "reviewed_at": REVIEWED,
+        "reviewed_at": None,
         "quest_id": quest_id,
         "user_id": user_id,
     }
@@ -146,8 +146,8 @@ def test_new_participant_says_where_it_comes_from(migrated: _Connection) -> None
 
 
 @pytest.mark.parametrize(("before", "after"), BEFORE_AND_AFTER[1:])
-def test_existing_participant_is_linked(before: str, after: str, migrated: _Connection) -> None:
-    """The row stays, with what its user did; only what the approval says is written."""
+def test_existing_participant_keeps_all_but_a_dropped_status(before: str, after: str, migrated: _Connection) -> None:
+    """The row stays, with what its user did and what the app's old columns hold."""
     quest_id, user_id = factory.quest(migrated), factory.user(migrated)
     participant_id = factory.participant(
         migrated,
@@ -170,18 +170,15 @@ def test_existing_participant_is_linked(before: str, after: str, migrated: _Conn
         "id": participant_id,
         "status": after,
         "integrity_active": True,
-        "application_id": application_id,
-        "application_date": APPLIED,
-        "reviewed_at": REVIEWED,
     }
     assert_sound(migrated)
 
 
-def test_participant_linked_already_is_not_written(migrated: _Connection) -> None:
+def test_active_participant_is_not_written(migrated: _Connection) -> None:
     """The app creates the participant itself at times, before the application is approved."""
     quest_id, user_id = factory.quest(migrated), factory.user(migrated)
     application_id = factory.application(migrated, quest_id, user_id)
-    participant_id = factory.participant(migrated, quest_id, user_id, application_id=application_id)
+    participant_id = factory.participant(migrated, quest_id, user_id)
     migrated.commit()
     before = version(migrated, "quests_questparticipant", participant_id)
 
@@ -193,55 +190,17 @@ def test_participant_linked_already_is_not_written(migrated: _Connection) -> Non
     assert_sound(migrated)
 
 
-def test_review_time_is_stamped_when_there_is_none(migrated: _Connection) -> None:
+def test_review_time_is_the_apps_own(migrated: _Connection) -> None:
+    """The layer neither reads nor writes it."""
     quest_id = factory.quest(migrated)
     updated = factory.application(migrated, quest_id, factory.user(migrated))
-    migrated.commit()
-
-    update_many(migrated, "applications_application", [updated], {"status": "approved"})
-    inserted = factory.application(migrated, quest_id, factory.user(migrated), status="approved")
-
-    now = one(migrated, "select now()")["now"]
-    for application_id in (updated, inserted):
-        approval = application(migrated, application_id)
-        assert approval["reviewed_at"] == now
-        assert participant(migrated, quest_id, approval["applicant_id"])["reviewed_at"] == now
-    assert_sound(migrated)
-
-
-def test_review_time_that_is_there_is_kept(migrated: _Connection) -> None:
-    quest_id = factory.quest(migrated)
-    updated = factory.application(migrated, quest_id, factory.user(migrated), reviewed_at=REVIEWED)
     given = factory.application(migrated, quest_id, factory.user(migrated))
+
     update_many(migrated, "applications_application", [updated], {"status": "approved"})
     update_many(migrated, "applications_application", [given], {"status": "approved", "reviewed_at": REVIEWED})
-    inserted = factory.application(migrated, quest_id, factory.user(migrated), status="approved", reviewed_at=REVIEWED)
 
-    for application_id in (updated, given, inserted):
-        approval = application(migrated, application_id)
-        assert approval["reviewed_at"] == REVIEWED
-        assert participant(migrated, quest_id, approval["applicant_id"])["reviewed_at"] == REVIEWED
-
-
-@pytest.mark.parametrize("status", ["pending", "rejected", "kicked"])
-def test_only_approvals_are_stamped(status: str, migrated: _Connection) -> None:
-    quest_id = factory.quest(migrated)
-    inserted = factory.application(migrated, quest_id, factory.user(migrated), status=status)
-    _, updated, _ = admit(migrated, quest_id)
-    update_many(migrated, "applications_application", [updated], {"status": status, "reviewed_at": None})
-
-    assert application(migrated, inserted)["reviewed_at"] is None
     assert application(migrated, updated)["reviewed_at"] is None
-
-
-def test_review_time_removed_from_an_approval_stays_removed(migrated: _Connection) -> None:
-    """It is stamped once, when the approval happens; what the app writes later is its own."""
-    quest_id = factory.quest(migrated)
-    _, application_id, _ = admit(migrated, quest_id)
-
-    update_many(migrated, "applications_application", [application_id], {"reviewed_at": None})
-
-    assert application(migrated, application_id)["reviewed_at"] is None
+    assert application(migrated, given)["reviewed_at"] == REVIEWED
 
 
 @pytest.mark.parametrize("end", ["kick", "drop", "delete"])
@@ -268,7 +227,6 @@ def test_reapplication(end: str, migrated: _Connection) -> None:
     )
     found = participant(migrated, quest_id, user_id)
     assert (found["id"] == participant_id) == (end != "delete")
-    assert (found["application_id"], found["application_date"]) == (second, APPLIED)
     assert_sound(migrated)
 
 
@@ -357,7 +315,7 @@ def test_approval_replaced_within_one_transaction(migrated: _Connection) -> None
     migrated.commit()
 
     found = participant(migrated, quest_id, user_id)
-    assert (found["id"], found["status"], found["application_id"]) == (participant_id, "joined", second)
+    assert (found["id"], found["status"]) == (participant_id, "joined")
     assert_sound(migrated)
 
 

@@ -12,7 +12,7 @@ from pytest_postgresql import factories
 
 from tests.law.refusal import rules_broken
 from tests.mechanism.roles import app_role, login
-from tests.mechanism.state import State, application, assert_sound, events, participant, state, version
+from tests.mechanism.state import State, assert_sound, events, state, version
 from tests.mechanism.statements import Update, by_every_update, delete_many, update_many
 from tests.support import factory, plant
 from tests.support.proof import attach
@@ -105,7 +105,6 @@ def test_old_approval_is_kicked_when_the_pair_is_approved_again(
     assert state(connection, quest_id) == State(
         "in-progress", user_id, {old: "kicked", new: "approved"}, {user_id: "joined"}
     )
-    assert participant(connection, quest_id, user_id)["application_id"] == new
     assert events(connection, quest_id) == ["application_approved", "application_ended"]
     assert_sound(connection)
 
@@ -186,16 +185,6 @@ def test_old_approval_saved_as_it_is_ends_no_other(app_only: _Connection) -> Non
     app_only.commit()
 
     assert state(app_only, quest_id) == State("open", None, dict.fromkeys(both, "approved"))
-
-
-def test_old_approval_without_a_review_time_gets_none_by_a_save(app_only: _Connection) -> None:
-    """When it was reviewed is not known; a save that changes nothing is no review."""
-    old = factory.application(app_only, factory.quest(app_only), factory.user(app_only), status="approved")
-    attach(app_only)
-
-    update_many(app_only, APPLICATIONS, [old], {"status": "approved"})
-
-    assert application(app_only, old)["reviewed_at"] is None
 
 
 def test_an_approval_whose_applicant_takes_part_has_not_outlived_anybody(alone: _Connection) -> None:
@@ -436,8 +425,10 @@ def test_approval_uses_the_active_one_of_two_participants(app_only: _Connection)
     app_only.commit()
 
     assert version(app_only, PARTICIPANTS, dropped) == before
-    found = app_only.execute("select application_id from quests_questparticipant where id = %s", [active]).fetchone()
-    assert found == (old,)
+    found = app_only.execute(
+        "select participant_id from integrity.event where kind = 'application_approved'"
+    ).fetchall()
+    assert found == [(active,)]
     assert state(app_only, quest_id).assignee == user_id
 
 

@@ -52,13 +52,11 @@ class Participant:
         status: The app's.
         joined: Sorts like joined_at.
         age: Sorts like the id.
-        application: The id of the application it came through, if any.
     """
 
     status: str
     joined: tuple[int, int]
     age: int
-    application: int | None = None
 
     @property
     def active(self) -> bool:
@@ -229,21 +227,19 @@ class World:
         if was == now:
             return
         if now is not None:
-            self._approved(identifier, now)
+            self._approved(now)
         if was is not None:
             self._approval_ended(was)
 
-    def _approved(self, identifier: int, pair: Pair) -> None:
+    def _approved(self, pair: Pair) -> None:
         participant = self.participants.get(pair)
         if participant is None:
             self._add_participant(pair, "joined", (1, self.transaction))
-            self.participants[pair] = replace(self.participants[pair], application=identifier)
-            self._derive(pair[0])
+        elif participant.active:
             return
-        status = participant.status if participant.active else "joined"
-        self.participants[pair] = replace(participant, status=status, application=identifier)
-        if not participant.active:
-            self._derive(pair[0])
+        else:
+            self.participants[pair] = replace(participant, status="joined")
+        self._derive(pair[0])
 
     def _approval_ended(self, pair: Pair) -> None:
         participant = self.participants.get(pair)

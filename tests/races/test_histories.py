@@ -393,14 +393,14 @@ class Histories(RuleBasedStateMachine):
         """Read this history's rows, in the form of ``_shown``."""
         rows = self.connection.execute(
             """
-            select 1, id, status, assigned_to_id, null, null, null::bigint
+            select 1, id, status, assigned_to_id, null::bigint, null::bigint
             from public.quests_quest where id = any(%(quests)s)
             union all
-            select 2, id, status, applicant_id, quest_id, (status = 'approved' and reviewed_at is null)::int, null
+            select 2, id, status, applicant_id, quest_id, null
             from public.applications_application where quest_id = any(%(quests)s)
             union all
             select
-              3, quest_id, status, user_id, application_id, null,
+              3, quest_id, status, user_id, null,
               rank() over (order by joined_at, id)
             from public.quests_questparticipant where quest_id = any(%(quests)s)
             """,
@@ -410,8 +410,7 @@ class Histories(RuleBasedStateMachine):
         return {
             "quests": {row[1]: (row[2], row[3]) for row in rows if row[0] == 1},
             "applications": {row[1]: (row[4], row[3], row[2]) for row in rows if row[0] == 2},
-            "participants": {(row[1], row[3]): (row[6], row[2], row[4]) for row in rows if row[0] == 3},
-            "approved and never reviewed": [row[1] for row in rows if row[0] == 2 and row[5]],
+            "participants": {(row[1], row[3]): (row[5], row[2]) for row in rows if row[0] == 3},
         }
 
     def _begin(self) -> None:
@@ -462,15 +461,11 @@ def _shown(world: World) -> dict[str, Any]:
     by_age = sorted(
         world.participants, key=lambda pair: (world.participants[pair].joined, world.participants[pair].age)
     )
-    participants = {
-        pair: (rank, world.participants[pair].status, world.participants[pair].application)
-        for rank, pair in enumerate(by_age, 1)
-    }
+    participants = {pair: (rank, world.participants[pair].status) for rank, pair in enumerate(by_age, 1)}
     return {
         "quests": {identifier: (quest.status, quest.assignee) for identifier, quest in world.quests.items()},
         "applications": {identifier: (*row.pair, row.status) for identifier, row in world.applications.items()},
         "participants": participants,
-        "approved and never reviewed": [],
     }
 
 

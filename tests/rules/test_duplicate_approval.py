@@ -64,25 +64,6 @@ def test_repair_keeps_the_earliest(unattached: psycopg.Connection[Any]) -> None:
     assert _statuses(unattached, planted.quest_id) == ["approved", "rejected"]
 
 
-def test_repair_keeps_the_one_that_the_participant_came_from(unattached: psycopg.Connection[Any]) -> None:
-    planted = plant.duplicate_approval(unattached)
-    unattached.execute(
-        "update quests_questparticipant set application_id ="
-        " (select max(id) from applications_application where quest_id = %(quest)s) where quest_id = %(quest)s",
-        {"quest": planted.quest_id},
-    )
-    attach(unattached)
-
-    repair(unattached)
-
-    assert places(unattached) == set()
-    assert _statuses(unattached, planted.quest_id) == ["rejected", "approved"]
-    participants = unattached.execute(
-        "select status from quests_questparticipant where quest_id = %s", [planted.quest_id]
-    )
-    assert participants.fetchall() == [("joined",)]
-
-
 @pytest.mark.parametrize("status", ["pending", "rejected", "kicked"])
 def test_repair_keeps_the_earliest_approval_though_an_application_came_before(
     status: str, unattached: psycopg.Connection[Any]
@@ -97,20 +78,11 @@ def test_repair_keeps_the_earliest_approval_though_an_application_came_before(
     assert _statuses(unattached, planted.quest_id) == ["approved", "rejected", status]
 
 
-@pytest.mark.parametrize("stranger", ["elsewhere", "somebody else"])
-def test_repair_does_not_believe_a_link_of_another_participant(
-    stranger: str, unattached: psycopg.Connection[Any]
-) -> None:
-    """The app does not keep a participant's link to its own quest and user."""
+def test_repair_keeps_the_earliest_whatever_the_participant_row_says(unattached: psycopg.Connection[Any]) -> None:
+    """The app's model calls application_id of participants a legacy column, to be ignored."""
     planted = plant.duplicate_approval(unattached)
-    (latest,) = unattached.execute("select max(id) from applications_application").fetchone() or (0,)
-    unattached.execute("update quests_questparticipant set application_id = null")
-    assert planted.user_id is not None
-    factory.participant(
-        unattached,
-        plant.quest_in_progress(unattached) if stranger == "elsewhere" else planted.quest_id,
-        planted.user_id if stranger == "elsewhere" else factory.user(unattached),
-        application_id=latest,
+    unattached.execute(
+        "update quests_questparticipant set application_id = (select max(id) from applications_application)"
     )
     attach(unattached)
 

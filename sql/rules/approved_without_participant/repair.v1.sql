@@ -32,33 +32,20 @@ begin
     user_id,
     status,
     joined_at,
-    progress_notes,
-    application_id,
-    application_date,
-    reviewed_at
+    progress_notes
   )
-  select distinct on (application.quest_id, application.applicant_id)
-    application.quest_id,
-    application.applicant_id,
+  select distinct
+    violation.quest_id,
+    violation.user_id,
     'joined',
     now(),
-    '',
-    application.id,
-    application.applied_at,
-    application.reviewed_at
+    ''
   from integrity.approved_without_participant as violation
-  inner join public.applications_application as application
-    on violation.application_id = application.id
   where
     violation.quest_id = any(quests)
     and violation.key = any(keys)
     and violation.repair = 'create_participant'
-    and missing = 'create'
-  order by
-    application.quest_id,
-    application.applicant_id,
-    application.applied_at,
-    application.id;
+    and missing = 'create';
 end
 $$;
 

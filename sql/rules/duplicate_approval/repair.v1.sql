@@ -7,43 +7,20 @@ returns void
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  with ranked as (
-    select
-      application.id,
-      row_number() over (
-        partition by application.quest_id, application.applicant_id
-        order by
-          exists (
-            select
-            from public.quests_questparticipant as participant
-            where
-              participant.quest_id = application.quest_id
-              and participant.user_id = application.applicant_id
-              and participant.application_id = application.id
-          ) desc,
-          application.applied_at asc,
-          application.id asc
-      ) as place
-    from integrity.duplicate_approval as violation
-    inner join public.applications_application as application
-      on
-        violation.quest_id = application.quest_id
-        and violation.user_id = application.applicant_id
-        and application.status = 'approved'
-    where
-      violation.quest_id = any(repair_duplicate_approval.quests)
-      and violation.key = any(repair_duplicate_approval.keys)
-  )
-
   update public.applications_application as application
   set status = 'rejected'
-  from ranked
+  from integrity.duplicate_approval as violation
   where
-    application.id = ranked.id
-    and ranked.place > 1
+    violation.quest_id = any(repair_duplicate_approval.quests)
+    and violation.key = any(repair_duplicate_approval.keys)
+    and application.quest_id = violation.quest_id
+    and application.applicant_id = violation.user_id
+    and application.status = 'approved'
+    -- The view names the earliest.
+    and application.id <> violation.application_id
 $$;
 
 comment on function integrity.repair_duplicate_approval(bigint[], text[], jsonb) is
-'Repair of duplicate_approval: the approval that the participant is linked to stays, else the earliest; the others become rejected.';
+'Repair of duplicate_approval: the earliest approval, by id, stays; the others become rejected.';
 
 revoke all on function integrity.repair_duplicate_approval(bigint[], text[], jsonb) from public;

@@ -30,9 +30,7 @@ where
     where
       application.quest_id = quest.id
       and application.status = 'approved'
-    order by
-      application.applied_at,
-      application.id
+    order by application.id
     limit 1
   );
 
