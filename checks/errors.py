@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user."""
+"""The one exception that is meant for the user, and how its sentence quotes a program."""
 
 
 class UserError(Exception):
@@ -9,3 +9,8 @@ class UserError(Exception):
     """
 
     exit_code = 2
+
+
+def one_line(text: str) -> str:
+    """Return what a program printed as part of a sentence."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())

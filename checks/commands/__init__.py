@@ -1,4 +1,8 @@
-"""The commands, a module per subject; here what they share: the app, the database they work on, exit codes."""
+"""The commands, a module per subject; here what they share: the app, the database they work on, exit codes.
+
+A command imports what it works with when it runs: the driver and the renderers take longer to import than `--version`
+and `--help` take altogether.
+"""
 
 import os
 import sys
@@ -6,15 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
-import psycopg
 import typer
 from typer.core import TyperGroup
 
-from checks import migrate, render, settings, violations
 from checks.errors import UserError
-from checks.target import Target, resolve, user_errors
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from checks.target import Target
 
 EXIT_VIOLATIONS = 1
 EXIT_COULD_NOT_RUN = 2
@@ -27,12 +33,14 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            with user_errors():
-                try:
-                    return super().invoke(ctx)
-                finally:
-                    # A closed pipe or a full disk must show here, not when Python exits.
-                    sys.stdout.flush()
+            try:
+                return super().invoke(ctx)
+            finally:
+                # A closed pipe or a full disk must show here, not when Python exits.
+                sys.stdout.flush()
+        except typer.Exit:
+            # So ends the help of a command, which has no use for what the branches below import.
+            raise
         except UserError as error:
             said = str(error)
         except OSError as error:
@@ -40,6 +48,15 @@ class Commands(TyperGroup):
             with suppress(OSError):
                 # Python would complain once more when it flushes at exit.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except Exception as error:
+            from checks.target import as_user_error
+
+            failure = as_user_error(error)
+            if failure is None:
+                raise
+            said = str(failure)
+        from checks import render
+
         with suppress(OSError):
             render.say(f"error: {said}")
         raise typer.Exit(EXIT_COULD_NOT_RUN)
@@ -80,14 +97,19 @@ def options(
     context.obj = database_url
 
 
-def target_of(context: typer.Context) -> Target:
+def target_of(context: typer.Context) -> "Target":
+    from checks import render
+    from checks.target import resolve
+
     target = resolve(context.obj)
     render.say(target.describe())
     return target
 
 
 @contextmanager
-def connected(context: typer.Context, migrated: bool = True) -> Iterator[psycopg.Connection[Any]]:
+def connected(context: typer.Context, migrated: bool = True) -> "Iterator[psycopg.Connection[Any]]":
+    from checks import migrate
+
     with target_of(context).connect(autocommit=True) as connection:
         if migrated:
             migrate.require_current(connection)
@@ -132,8 +154,10 @@ def confirm(question: str, changes: str, otherwise: str) -> None:
     raise UserError("nothing was changed, as you wish")
 
 
-def severities(connection: psycopg.Connection[Any]) -> dict[str, str]:
+def severities(connection: "psycopg.Connection[Any]") -> dict[str, str]:
     """Return the severities that the project around the current folder overrides."""
+    from checks import settings, violations
+
     chosen = settings.severities(Path.cwd())
     violations.require_rules(connection, list(chosen))
     return chosen

@@ -1,22 +1,13 @@
 """quest-integrity audit and validate."""
 
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import psycopg
 import typer
-from psycopg import errors
-from rich.console import Console
 
-from checks import formats, guards, history, law, render, repair, violations
-from checks.commands import EXIT_DAMAGE, EXIT_VIOLATIONS, app, confirm, connected, severities, writing
-from checks.ddl import LockPolicy
+from checks.commands import EXIT_VIOLATIONS, app, connected, severities, writing
 from checks.errors import UserError
-from checks.progress import Progress
 
 
 @app.command()
@@ -52,11 +43,19 @@ def audit(
 
     Example: quest-integrity audit --fix-issues --dry-run
     """
+    from checks import formats, history, render, repair, violations
+    from checks.commands import auditing
+
     if dry_run and not fix_issues:
         raise UserError("--dry-run shows what a repair would do: use it together with --fix-issues")
     if record and (user is not None or quest is not None or rule):
         raise UserError("--record keeps audits of everything: use it without --user, --quest and --rule")
-    with ExitStack() as kept, connected(context) as connection, _guarded(connection) as damage, writing(output) as out:
+    with (
+        ExitStack() as kept,
+        connected(context) as connection,
+        auditing.guarded(connection) as damage,
+        writing(output) as out,
+    ):
         scope = violations.Scope(
             violations.find_user(connection, user) if user is not None else None,
             violations.require_quest(connection, quest) if quest is not None else None,
@@ -66,14 +65,14 @@ def audit(
         repaired = None
         if fix_issues:
             options = repair.Options(scope, missing_participant, batch_size, limit, reason)
-            repaired = _repair(connection, options, kept, dry_run=dry_run, yes=yes)
+            repaired = auditing.ask_and_repair(connection, options, kept, dry_run=dry_run, yes=yes)
         if record:
             history.record(connection)
         with violations.one_snapshot(connection):
             report = violations.report(connection, scope)
             found = violations.read(connection, scope)
             if form == "table":
-                _show(report, found if detailed else (), repaired, render.console(out))
+                auditing.show(report, found if detailed else (), repaired, render.console(out))
             else:
                 database = str(connection.info.dbname)
                 result, changes = repaired or (None, ())
@@ -81,76 +80,8 @@ def audit(
                     database, scope, report, found, fail_on, result, dry_run, changes, tuple(damage)
                 )
                 formats.write(form, document, out)
-        _advise(report, repaired[0] if repaired else None, dry_run)
+        auditing.advise(report, repaired[0] if repaired else None, dry_run)
     raise typer.Exit(0 if report.passes(fail_on) else EXIT_VIOLATIONS)
-
-
-@contextmanager
-def _guarded(connection: psycopg.Connection[Any]) -> Iterator[list[guards.Guard]]:
-    """Look at the guards first, and after the audit, as far as that succeeds, end with what they found."""
-    damage = guards.damaged(connection)
-    try:
-        yield damage
-    except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction) as error:
-        if not damage:
-            raise
-        render.say(f"error: the audit could not run: {error.diag.message_primary} ({error.sqlstate})")
-    if damage:
-        render.say(f"damage: the layer is not as it should be in {len(damage)} places, see `quest-integrity guards`")
-        raise typer.Exit(EXIT_DAMAGE)
-
-
-def _repair(
-    connection: psycopg.Connection[Any], options: repair.Options, kept: ExitStack, *, dry_run: bool, yes: bool
-) -> tuple[repair.Result, Iterator[repair.Change]]:
-    """Ask if need be, then repair, or preview it while `kept` is open; a rule whose severity is off is left alone."""
-    before = violations.report(connection, options.scope)
-    chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
-    if not dry_run and not yes and (before.repairable or not sys.stdin.isatty()):
-        confirm(f"Repair {before.repairable:,} violations?", "--fix-issues changes rows", "preview with --dry-run")
-    with Progress() as progress:
-
-        def show(done: int, planned: int) -> None:
-            progress.at("repair", done, planned)
-
-        if dry_run:
-            return kept.enter_context(repair.preview(connection, chosen, show))
-        result = repair.apply(connection, chosen, show)
-    return result, repair.changes(connection, result.run)
-
-
-def _show(
-    report: violations.Report,
-    found: Iterable[violations.Violation],
-    repaired: tuple[repair.Result, Iterator[repair.Change]] | None,
-    on: Console,
-) -> None:
-    if repaired:
-        result, changes = repaired
-        render.show_changes(changes, on)
-        render.show_outcomes(result.outcomes, on)
-        render.show_left(result.left, on)
-    render.show_report(report, on)
-    render.show_violations(found, on)
-
-
-def _advise(report: violations.Report, repaired: repair.Result | None, dry_run: bool) -> None:
-    """Say what was done and what to do next."""
-    if repaired and repaired.interrupted:
-        handled, planned = repaired.items() - repaired.items("to do"), repaired.items()
-        render.say(f"interrupted after a whole batch, {handled:,} of {planned:,} violations: run it again for the rest")
-    if dry_run:
-        render.say("dry run: rolled back, nothing was changed; the violations above are still there")
-        return
-    if repaired and repaired.items("repaired"):
-        render.say(f"repair run {repaired.run}; `quest-integrity undo {repaired.run}` takes it back")
-    errors, warnings = report.violations("error"), report.violations("warning")
-    if errors:
-        render.say(f"{errors:,} violations of severity error; preview a repair with --fix-issues --dry-run")
-    else:
-        render.say(f"clean: no violation of severity error ({warnings:,} warnings)")
-    if repaired and not errors:
-        render.say("next: `quest-integrity validate` enforces the law on old rows as well")
 
 
 @app.command()
@@ -163,6 +94,9 @@ def validate(context: typer.Context) -> None:
 
     Example: quest-integrity validate
     """
+    from checks import guards, law, render
+    from checks.ddl import LockPolicy
+
     with connected(context) as connection:
         remaining = law.advance(connection, LockPolicy())
         # Notes what is enforced from now on.

@@ -5,8 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from checks import events as log
-from checks import violations
 from checks.commands import app, connected
 
 
@@ -24,6 +22,9 @@ def events(
 
     Example: quest-integrity events --quest 5 --since yesterday
     """
+    from checks import events as log
+    from checks import violations
+
     with connected(context) as connection:
         log.require_kinds(connection, kind or [])
         found = violations.find_user(connection, user) if user is not None else None

@@ -5,10 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from checks import formats, render
-from checks import guards as guarding
 from checks.commands import EXIT_DAMAGE, app, confirm, connected
-from checks.ddl import LockPolicy
 
 
 @app.command()
@@ -29,6 +26,10 @@ def guards(
 
     Example: quest-integrity guards --fix
     """
+    from checks import formats, render
+    from checks import guards as guarding
+    from checks.ddl import LockPolicy
+
     with connected(context) as connection:
         found = guarding.read(connection)
         if fix and (mendable := sum(guard.damage and guard.mend is not None for guard in found)):

@@ -1,12 +1,13 @@
 """quest-integrity upgrade and downgrade."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from checks import migrate, render
 from checks.commands import app, target_of
-from checks.target import Target
+
+if TYPE_CHECKING:
+    from checks.target import Target
 
 XOption = Annotated[
     list[str] | None,
@@ -30,6 +31,8 @@ def upgrade(
 
     Example: quest-integrity upgrade -x lock-timeout=1s
     """
+    from checks import migrate
+
     target = target_of(context)
     migrate.upgrade(target, revision, x or ())
     _say_where(target)
@@ -47,12 +50,16 @@ def downgrade(
 
     Example: quest-integrity downgrade base
     """
+    from checks import migrate
+
     target = target_of(context)
     migrate.downgrade(target, revision, x or ())
     _say_where(target)
 
 
-def _say_where(target: Target) -> None:
+def _say_where(target: "Target") -> None:
+    from checks import migrate, render
+
     with target.connect() as connection:
         revision = migrate.current_revision(connection)
     render.say(f"now at revision {revision}" if revision else "nothing of the integrity layer is left")

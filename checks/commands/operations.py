@@ -6,10 +6,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from checks import history as recorded
-from checks import metrics as samples
-from checks import render
-from checks import report as page
 from checks.commands import app, connected, writing
 
 
@@ -29,6 +25,9 @@ def history(
 
     Example: quest-integrity history --detailed
     """
+    from checks import history as recorded
+    from checks import render
+
     with connected(context) as connection:
         if keep is not None:
             render.say(f"audits forgotten: {recorded.retain(connection, keep):,}")
@@ -49,6 +48,8 @@ def metrics(
 
     Example: quest-integrity metrics --format text --output /var/lib/node_exporter/quest_integrity.prom
     """
+    from checks import metrics as samples
+
     with connected(context) as connection, writing(output) as out:
         out.write(samples.exposition(connection, form))
 
@@ -64,6 +65,9 @@ def report(
 
     Example: quest-integrity report --html report.html
     """
+    from checks import render
+    from checks import report as page
+
     with connected(context) as connection, writing(html) as out:
         page.write(connection, out)
     render.say(f"written: {html}; it needs no network, open it in a browser")

@@ -4,9 +4,7 @@ from typing import Annotated
 
 import typer
 
-from checks import render, repair
 from checks.commands import EXIT_VIOLATIONS, app, connected
-from checks.progress import Progress
 
 
 @app.command()
@@ -15,6 +13,8 @@ def repairs(context: typer.Context) -> None:
 
     Example: quest-integrity repairs
     """
+    from checks import render, repair
+
     with connected(context) as connection:
         render.show_runs(repair.runs(connection), render.console())
 
@@ -34,6 +34,9 @@ def undo(
 
     Example: quest-integrity undo 3 --reason "wrong quest"
     """
+    from checks import render, repair
+    from checks.progress import Progress
+
     with connected(context) as connection:
         with Progress() as progress:
             result = repair.undo(connection, run, reason, batch_size, lambda done, of: progress.at("undo", done, of))

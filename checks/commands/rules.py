@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from checks import render, violations
-from checks import rules as reading
 from checks.commands import app, connected, severities
 
 
@@ -16,6 +14,9 @@ def rules(context: typer.Context) -> None:
 
     Example: quest-integrity rules
     """
+    from checks import render, violations
+    from checks import rules as reading
+
     with connected(context) as connection:
         scope = violations.Scope(severities=severities(connection))
         render.show_rules(reading.read(connection), violations.report(connection, scope), render.console())
@@ -32,6 +33,9 @@ def explain(
 
     Example: quest-integrity explain approved_without_participant
     """
+    from checks import render
+    from checks import rules as reading
+
     out = render.console()
     with connected(context) as connection:
         rule = reading.find(connection, subject)

@@ -2,7 +2,6 @@
 
 import typer
 
-from checks import render, server
 from checks.commands import app
 from checks.errors import UserError
 
@@ -18,7 +17,6 @@ def demo() -> None:
 
     Example: quest-integrity demo
     """
-    # Only the demo needs it; every other command starts faster without.
     from checks.demo import run
 
     run()
@@ -30,6 +28,8 @@ def server_start() -> None:
 
     Example: quest-integrity server start
     """
+    from checks import server
+
     running = server.persistent()
     running.start()
     typer.echo(running.url)
@@ -41,6 +41,8 @@ def server_stop() -> None:
 
     Example: quest-integrity server stop
     """
+    from checks import render, server
+
     stopped = server.persistent().stop()
     render.say("stopped" if stopped else "it was not running")
 
@@ -51,6 +53,8 @@ def server_status() -> None:
 
     Example: quest-integrity server status
     """
+    from checks import server
+
     running = server.persistent().running()
     typer.echo("running" if running else "stopped")
     raise typer.Exit(0 if running else 1)
@@ -62,6 +66,8 @@ def server_url() -> None:
 
     Example: psql "$(quest-integrity server url)"
     """
+    from checks import server
+
     running = server.persistent()
     if not running.running():
         raise UserError("the embedded server does not run: start it with `quest-integrity server start`")

@@ -13,7 +13,7 @@ import pytest
 from psycopg import errors, sql
 from psycopg.rows import dict_row, scalar_row
 
-from checks import server
+from checks.engine import find_binaries
 from tests.django_app import database
 from tests.django_app.flows import World
 from tests.support import factory, plant, proof
@@ -509,7 +509,7 @@ class TestDump:
         log.execute("delete from quests_questparticipant where id = %s", [participant_id])
         log.execute("update quests_quest set title = title || '!' where id = %s", [quest_id])
         old_event(log, OLD)
-        programs = server.find_binaries()
+        programs = find_binaries()
         environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
         name = sql.Identifier(f"{log.info.dbname}_restored")
         dump = subprocess.run(

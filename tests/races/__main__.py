@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from checks import migrate, server
+from checks.engine import server_version
 from checks.target import Target
 from tests.races import report
 from tests.races.campaign import SLICE_SEED, parse_cell, run_slice
@@ -66,7 +67,7 @@ def _migrated_server() -> Iterator[tuple[str, str]]:
         with psycopg.connect(running.url, autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
         migrate.upgrade(Target(make_conninfo(running.url, dbname=TEMPLATE), "races"))
-        yield running.url, server.server_version(running.binaries)
+        yield running.url, server_version(running.binaries)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

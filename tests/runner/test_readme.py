@@ -20,6 +20,8 @@ import pytest
 from pytest_postgresql import factories
 
 from checks import server
+from checks.engine import find_binaries
+from checks.state import STATE_VARIABLE
 from tests.django_app import database
 from tests.support import plant
 from tests.support.database import url_of
@@ -59,7 +61,7 @@ def pattern(output: str) -> "re.Pattern[str]":
 
 def run(document: str, environment: dict[str, str], cwd: Path) -> int:
     """Run a document's blocks and return how many there were."""
-    engine = server.find_binaries()
+    engine = find_binaries()
     path = os.pathsep.join([str(Path(sys.executable).parent), str(engine), os.environ["PATH"]])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("QUEST_INTEGRITY")}
     blocks = list(BLOCK.finditer((ROOT / document).read_text()))
@@ -87,7 +89,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # pytest's own folders are private to root, and root's servers run as nobody.
     folder = Path(tempfile.mkdtemp(prefix="qi-", dir="/tmp"))
     folder.chmod(0o755)
-    monkeypatch.setenv(server.STATE_VARIABLE, str(folder / "state"))
+    monkeypatch.setenv(STATE_VARIABLE, str(folder / "state"))
     try:
         yield folder / "state"
     finally:
@@ -115,7 +117,7 @@ def watched(live: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
 
 
 def test_readme(state: Path) -> None:
-    assert run("README.md", {server.STATE_VARIABLE: str(state)}, ROOT) > 5
+    assert run("README.md", {STATE_VARIABLE: str(state)}, ROOT) > 5
 
 
 def test_adopting(watched: psycopg.Connection[Any], tmp_path: Path) -> None:

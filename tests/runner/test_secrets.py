@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from checks import server
+from checks.engine import find_binaries
 from checks.errors import UserError
 from checks.target import Target, resolve
 from tests.support import plant
@@ -149,7 +150,7 @@ def test_a_password_is_nowhere(guarded: server.Server) -> None:
     # The event log, the record of repairs, comments: all of the database.
     with admin(guarded) as connection:
         # Not our libpq's own words for it, which an older pg_dump may not know.
-        command = [server.find_binaries() / "pg_dump", "--dbname", url_of(connection)]
+        command = [find_binaries() / "pg_dump", "--dbname", url_of(connection)]
         dump = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "COPY integrity.event_" in dump
     assert PASSWORD not in dump

@@ -19,7 +19,9 @@ import psycopg
 import pytest
 
 from checks import server
+from checks.engine import find_binaries
 from checks.errors import UserError
+from checks.state import STATE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 IS_ROOT = os.geteuid() == 0
@@ -38,7 +40,7 @@ def place() -> Iterator[Path]:
 @pytest.fixture
 def kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[server.Server]:
     """Yield the user's own server, not created yet, in a state folder of the test's."""
-    monkeypatch.setenv(server.STATE_VARIABLE, str(place / "state"))
+    monkeypatch.setenv(STATE_VARIABLE, str(place / "state"))
     found = server.persistent()
     yield found
     found.stop()
@@ -102,7 +104,7 @@ class TestThrowaway:
             assert ask(running.url, "SHOW fsync") == "off"
 
     def test_its_url_is_one_for_psql(self) -> None:
-        psql = server.find_binaries() / "psql"
+        psql = find_binaries() / "psql"
         with server.throwaway() as running:
             done = subprocess.run(
                 [psql, "-X", "-A", "-t", "-c", "SELECT 40 + 2", running.url], capture_output=True, text=True
@@ -242,7 +244,7 @@ class TestKept:
             kept.start()
 
     def test_a_long_path_gets_a_short_socket(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv(server.STATE_VARIABLE, str(place / ("long" * 25)))
+        monkeypatch.setenv(STATE_VARIABLE, str(place / ("long" * 25)))
         long = server.persistent()
         assert long.sockets.parent == Path("/tmp")
         try:
@@ -259,8 +261,8 @@ class TestKept:
 
     def test_reports_a_state_folder_it_cannot_make(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (place / "file").touch()
-        monkeypatch.setenv(server.STATE_VARIABLE, str(place / "file" / "state"))
-        with pytest.raises(UserError, match=f"cannot create .*: set {server.STATE_VARIABLE}"):
+        monkeypatch.setenv(STATE_VARIABLE, str(place / "file" / "state"))
+        with pytest.raises(UserError, match=f"cannot create .*: set {STATE_VARIABLE}"):
             server.persistent()
 
 
@@ -293,7 +295,7 @@ class TestRoot:
         private.mkdir(mode=0o700)
         shutil.copytree(package, private / package.name)
         shutil.copytree(package.with_suffix(".libs"), private / f"{package.name}.libs")
-        environment = os.environ | {"PYTHONPATH": str(private), server.STATE_VARIABLE: str(place / "state")}
+        environment = os.environ | {"PYTHONPATH": str(private), STATE_VARIABLE: str(place / "state")}
         code = "from checks import server\nfor i in range(2):\n  with server.throwaway() as s: print(s.binaries)"
         with python(code, env=environment) as caller:
             out, err = caller.communicate(timeout=120)

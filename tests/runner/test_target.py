@@ -13,6 +13,7 @@ import sqlalchemy
 
 from checks import server, target
 from checks.errors import UserError
+from checks.state import STATE_VARIABLE
 from checks.target import Target, resolve, user_errors
 from tests.support.database import another, target_of, url_of
 
@@ -132,7 +133,7 @@ class TestResolve:
     def test_starts_the_embedded_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with tempfile.TemporaryDirectory(prefix="qi-", dir="/tmp") as name:
             Path(name).chmod(0o755)
-            monkeypatch.setenv(server.STATE_VARIABLE, name)
+            monkeypatch.setenv(STATE_VARIABLE, name)
             try:
                 with resolve(None).connect() as connection:
                     assert connection.info.dbname == "postgres"

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from checks import server
+from checks.engine import find_binaries
 from tests.support.database import url_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +17,7 @@ _Connection = psycopg.Connection[Any]
 
 def program(name: str) -> Path:
     """Return psql, pg_dump, pgbench, … of the server that the tests run on."""
-    return server.find_binaries() / name
+    return find_binaries() / name
 
 
 def environment(connection: _Connection) -> dict[str, str]:
