@@ -18,9 +18,10 @@ from checks.target import Target
 
 COLUMNS = "select kind, identity, status, damage, waiting, detail, mend"
 # What guard_status reads, each only those before it.
+_PARTS = ("relation", "table", "column", "function", "view", "trigger", "constraint", "other", "found", "manifest")
 VIEWS = (
-    *("relation", "table", "column", "function", "view", "trigger", "constraint", "other"),
-    *("found", "manifest", "compared", "fit"),
+    *("adoption/needed_column", "adoption/column_mismatch"),
+    *(f"guards/guard_{part}" for part in (*_PARTS, "compared", "fit")),
 )
 # Settings that change how PostgreSQL prints a definition.
 PLAIN = (
@@ -53,7 +54,8 @@ def read(connection: psycopg.Connection[Any]) -> list[Guard]:
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         gone = Guard("table", "integrity.guard", "missing", True, False, str(error.diag.message_primary), None)
         with suppress(errors.UndefinedTable):
-            return _query(connection, f"{COLUMNS} from ({_body('gap')}) as gap order by position") or [gone]
+            gaps = _query(connection, f"{COLUMNS} from ({_body('guards/guard_gap')}) as gap order by position")
+            return gaps or [gone]
         return [gone]
     if any(guard.waiting and guard.status == "ok" for guard in found):
         # From now on it is damage when one of these is not enforced. Who may only read leaves the note to others.
@@ -102,8 +104,8 @@ def differences(connection: psycopg.Connection[Any]) -> list[Guard]:
         with target.connect(autocommit=True) as reference:
             reference.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
             migrate.upgrade(target, x=[f"app-schema={schema}"])
-            expected = dict(reference.execute(_body("portable")).fetchall())
-    found = dict(connection.execute(_body("portable")).fetchall())
+            expected = dict(reference.execute(_body("guards/guard_portable")).fetchall())
+    found = dict(connection.execute(_body("guards/guard_portable")).fetchall())
     return [
         Guard("manifest", name, "altered", True, False, "not what this version of the package writes", None)
         for name in sorted(expected.keys() | found.keys())
@@ -118,14 +120,15 @@ def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:
 
 
 def _body(name: str) -> str:
-    """Return the query of the view integrity.guard_<name> as this package has it."""
-    file = resources.newest_sql(f"guards/guard_{name}")
+    """Return the query of the view that a file of `sql/` creates, as this package has it."""
+    file = resources.newest_sql(name)
     if file is None:
-        raise FileNotFoundError(f"sql/guards/guard_{name} is missing from the package")
+        raise FileNotFoundError(f"sql/{name} is missing from the package")
     return file.read_text(encoding="utf-8").partition(" as\n")[2].partition(";\n\ncomment on view ")[0]
 
 
 def _own_copy() -> str:
-    views = ", ".join(f"guard_{name} as ({_body(name)})" for name in VIEWS)
-    whole = f"with {views} {COLUMNS} from ({_body('status')}) as status order by position"
-    return re.sub(rf"\bintegrity\.(?=guard_({'|'.join(VIEWS)})\b)", "", whole)
+    names = {view.rpartition("/")[2]: view for view in VIEWS}
+    views = ", ".join(f"{name} as ({_body(view)})" for name, view in names.items())
+    whole = f"with {views} {COLUMNS} from ({_body('guards/guard_status')}) as status order by position"
+    return re.sub(rf"\bintegrity\.(?=({'|'.join(names)})\b)", "", whole)

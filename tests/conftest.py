@@ -109,7 +109,7 @@ unattached_server = factories.postgresql_noproc(
 )
 sync_001_server = factories.postgresql_noproc(dbname="sync_001", load=[templates.app_tables(templates.sync_001)])
 audit_001_server = factories.postgresql_noproc(dbname="audit_001", load=[templates.app_tables(templates.audit_001)])
-dirty_server = factories.postgresql_noproc(dbname="dirty", load=[templates.app_tables(plant.everything)])
+dirty_server = factories.postgresql_noproc(dbname="everything_broken", load=[templates.app_tables(plant.everything)])
 
 empty = factories.postgresql("empty_server")
 migrated = factories.postgresql("migrated_server")

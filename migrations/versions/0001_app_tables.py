@@ -57,7 +57,7 @@ INDEXES = (
 )
 
 
-FIT = ("adoption/needed_column", "adoption/column_mismatches", "adoption/schema_mismatches")
+FIT = ("adoption/needed_column", "adoption/column_mismatch", "adoption/schema_mismatches")
 
 
 def _identity() -> sa.Column[int]:

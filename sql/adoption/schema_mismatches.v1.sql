@@ -47,7 +47,8 @@ begin
     format('column %I.%I', mismatch.relation, mismatch.attribute),
     mismatch.found,
     mismatch.expected
-  from integrity.column_mismatches(schema_mismatches.app_schema) as mismatch
+  from integrity.column_mismatch as mismatch
+  where mismatch.app_schema = schema_mismatches.app_schema
   union all
   select
     format('table %I.%I', schema_mismatches.app_schema, tables.relation),

@@ -108,7 +108,7 @@ select
   ) as mend,
   judged.position
 from judged
-cross join lateral (
+inner join lateral (
   select
     case
       when judged.status = 'ok' then null
@@ -340,7 +340,7 @@ cross join lateral (
           and own_reference.conname like 'integrity\_%'
       ) as foreign_keys
   ) as building
-) as mend
+) as mend on true
 union all
 select
   fit.kind,

@@ -216,9 +216,9 @@ def test_tables_of_another_owner(app_only: _Connection) -> None:
         database = app_only.info.dbname
         app_only.execute(f'grant all on database "{database}" to adopter_without_tables')
         app_only.execute("grant all on all tables in schema public to adopter_without_tables")
-        for name in ("needed_column", "column_mismatches", "schema_mismatches"):
+        for name in ("needed_column", "column_mismatch", "schema_mismatches"):
             app_only.execute((SQL_ROOT / "adoption" / f"{name}.v1.sql").read_text().replace("integrity.", "public."))
-        app_only.execute("grant select on public.needed_column to adopter_without_tables")
+        app_only.execute("grant select on public.needed_column, public.column_mismatch to adopter_without_tables")
         app_only.execute("grant execute on function public.schema_mismatches to adopter_without_tables")
         app_only.execute("set role adopter_without_tables")
         found = app_only.execute("select subject from public.schema_mismatches('public')").fetchall()

@@ -636,12 +636,12 @@ class TestTimeline:
         row = self.timeline(log)
         assert (row["witness"], row["apart"], row["participant_transaction"]) == ("joined_at", timedelta(0), None)
 
-    @pytest.mark.parametrize("was", ["joined", "dropped"])
-    def test_one_who_was_there_before(self, was: str, log: Connection) -> None:
+    @pytest.mark.parametrize(("was", "witness"), [("joined", "event log"), ("dropped", "row version")])
+    def test_one_who_was_there_before(self, was: str, witness: str, log: Connection) -> None:
         quest_id, user_id, application_id = apply(log)
         factory.participant(log, quest_id, user_id, status=was)
         log.execute(APPROVE, [application_id])
-        assert (self.timeline(log)["witness"], self.timeline(log)["apart"]) == ("row version", timedelta(0))
+        assert (self.timeline(log)["witness"], self.timeline(log)["apart"]) == (witness, timedelta(0))
         log.execute("update quests_questparticipant set progress_notes = 'half way'")
         assert (self.timeline(log)["witness"], self.timeline(log)["apart"]) == ("event log", timedelta(0))
 
