@@ -23,11 +23,10 @@ TOP = """# Mutants
 
 <!-- Written by `make mutants`. -->
 
-Does anything notice when a part of the layer is weakened? `make mutants` takes one thing away from one object, again
-and again, and asks two questions each time: do the guards notice (`quest-integrity guards` exits with 3), and does an
-ordinary test fail?
+Mutation testing of the layer. `make mutants` weakens one object at a time and asks two questions about each mutant: do
+the guards notice (`quest-integrity guards` exits with 3), and does an ordinary test fail?
 
-The mutants are generated from the catalog, so a new trigger or constraint has some without anybody writing them:
+The mutants are generated from the catalog, so a new trigger or constraint has some at once:
 
 - **constraints**: dropped; not valid; a CHECK always true, or without one operand or one value of a list; a key
   deferrable, on one column more or one less; a foreign key not deferrable, initially immediate, cascading, on one
@@ -44,24 +43,25 @@ A test compares the list of objects below with the catalog of today, and asks th
 
 ## Answers
 
-The second question is asked on one database, each mutant rolled back. For the first, the ordinary tests run on
-databases whose layer is mutated right after the migration (`tests/support/mutation.py`), until one fails. Tests that
-compare the catalog with a list would notice everything and are not asked (`NOT_ASKED` in `tests/mutants/suite.py`),
-and the guards keep quiet meanwhile: only what the layer *does* counts. Of a test with many cases the ones that name the
-object are run, and a few others; when none fails, modules that name the object are asked whole, slow tests and all. For
-grants, every privilege of the object is tried by every role, as `tests/roles/test_tried.py` does.
+The guards are asked on one database, each mutant rolled back. For the tests, the layer is mutated right after the
+migration (`tests/support/mutation.py`), and the ordinary tests run until one fails. Tests that compare the catalog with
+a list would notice everything, so they are not run (`NOT_ASKED` in `tests/mutants/suite.py`), and the guards are
+silenced: only what the layer *does* counts. Of a test with many cases, those that name the object are run, and a few
+others. When none fails, modules that name the object are run whole, slow tests included. For grants, every privilege
+of the object is tried by every role, as `tests/roles/test_tried.py` does.
 """
 NOT_ASKED = """
-The tests are not asked about everything that PostgreSQL allows:
+The tests are not run against every mutant that PostgreSQL allows:
 
-- **not valid**: PostgreSQL holds new rows to such a constraint as to any other, so no write can tell. The guards can.
-- **What has done its work before a mutant can be there**: the functions and views that only migrations use (roles,
-  rules, backfill, the fit check, partitions), and the guards' own. `tests/migrations`, `tests/adoption`, `tests/roles`
-  and `tests/guards/test_guards.py` are about those; here only the second question is asked.
-- **The history and the metrics**: they pass on what the guards say, so every mutant would show in them.
+- **not valid**: PostgreSQL checks new rows against such a constraint as against any other, so no write can tell. The
+  guards can.
+- **Objects that have done their work before a mutant can exist**: the functions and views that only migrations use
+  (roles, rules, backfill, the fit check, partitions), and the guards' own. `tests/migrations`, `tests/adoption`,
+  `tests/roles` and `tests/guards/test_guards.py` test those. Here only the guards are asked.
+- **The history and the metrics**: they report what the guards find, so every mutant would show in them.
 
-Of the tests, all folders are asked but `tests/migrations`, `tests/roles`, `tests/adoption` and `tests/races`. The last,
-which is what a missing lock would meet, takes too long to be asked a thousand times.
+All folders of tests are run except `tests/migrations`, `tests/roles`, `tests/adoption` and `tests/races`. The last
+would detect a missing lock, but takes too long to run a thousand times.
 """
 
 
@@ -174,7 +174,7 @@ def _survivors(run: Run) -> Iterator[str]:
 
 def _refused(run: Run) -> Iterator[str]:
     yield "## Refused by PostgreSQL\n"
-    yield "Mutants that do not compile, or that the layer's own rows or other constraints do not allow.\n"
+    yield "Mutants that do not compile, or that the layer's rows or other constraints do not allow.\n"
     refusals = Counter(verdict.refused for verdict in run.verdicts.values() if verdict.refused is not None)
     yield "| message | mutants |\n|---|---|"
     for message, count in sorted(refusals.items()):
@@ -184,7 +184,7 @@ def _refused(run: Run) -> Iterator[str]:
 
 def _objects(run: Run) -> Iterator[str]:
     yield "## Every object and its mutants\n"
-    yield "Of the months of the event log one stands for all.\n"
+    yield "One partition of the event log stands for all.\n"
     yield "| of | object | mutants | guards notice | tests notice |\n|---|---|---|---|---|"
     found: dict[tuple[str, str], list[Mutant]] = {}
     for mutant in run.verdicts:

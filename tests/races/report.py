@@ -23,27 +23,28 @@ MIXED = "mixed"
 
 INTRODUCTION = """# Races
 
-Written by `make races` (`tests/races/`); do not edit. Every pair of the {operations} operations below, every ordering
-of their steps that locks allow, from {states} states, at every two isolation levels; and races of three sessions drawn
-by the seed. After every commit the violation views must show no error that was not there before the race. A step is
-known to be blocked because PostgreSQL says so (`log_lock_waits`, then `pg_blocking_pids`), so nothing depends on
-speed and any race can be run again: `.venv/bin/python -m tests.races replay --help`.
+Written by `make races` (`tests/races/`); do not edit. It runs every pair of the {operations} operations below, in every
+ordering of their steps that locks allow, from {states} states, at every two isolation levels. It also runs races of
+three sessions drawn by the seed. After every commit the violation views must show no error that was not there before
+the race.
 
-Steps are statements and commits; at REPEATABLE READ and SERIALIZABLE the snapshot is a step of its own. Orderings that
-differ only in where, between two ends of transactions, a step that only reads is made are the same race.
+PostgreSQL reports when a step is blocked (`log_lock_waits`, then `pg_blocking_pids`), so nothing depends on speed and
+any race can be run again: `.venv/bin/python -m tests.races replay --help`.
+
+Steps are statements and commits. At REPEATABLE READ and SERIALIZABLE the snapshot is a step of its own. Two orderings
+are the same race when they differ only in the place of a read-only step between two ends of transactions.
 """
 
 DEADLOCKS = """## Deadlocks
 
-None of them commits anything broken; PostgreSQL aborts one session, which may try again. They come from three orders
-of locks:
+None of them commits anything broken. PostgreSQL aborts one session, which may retry. There are three causes:
 
 1. An approval locks application, quest, participant. A participant who leaves or is dropped locks participant, quest,
-   application. PostgreSQL locks a row before its triggers run, so no trigger can make the quest the first of both.
+   application. PostgreSQL locks a row before its triggers run, so no trigger can lock the quest first in both.
 2. The app's approve and kick change an application, then others of the same quest: two of them deadlock without the
    layer as well.
-3. A second approval of the same user waits in the key for the first application's fate, while the session that ends the
-   first waits for the quest. One of the two had to be refused.
+3. A second approval of the same user waits in the unique key for the outcome of the first, while the session that ends
+   the first waits for the quest. One of the two had to be refused.
 
 Pairs with most deadlocks, of two sessions:
 """
@@ -98,10 +99,10 @@ def render(run: Run) -> str:
             ],
         ),
         "## What became of the operations\n",
-        "By the level of the operation's own transaction. 40001 and 40P01 mean: try again. A session at REPEATABLE "
-        "READ or SERIALIZABLE whose snapshot is older than a second participant's arrival derives the quest without "
-        "them; its lock is no conflict to PostgreSQL when the quest row was locked and not written, so the law refuses "
-        "the commit (23503) where 40001 would have been said otherwise. Trying again helps there, too.\n",
+        "By the level of the operation's own transaction. 40001 and 40P01 mean: retry. At REPEATABLE READ or "
+        "SERIALIZABLE, a session whose snapshot is older than a second participant derives the quest without them. "
+        "When the quest row was locked but not written, PostgreSQL sees no conflict, so the law refuses the commit "
+        "with 23503 instead of 40001. Retry then, too.\n",
         _outcomes(both),
         "## Refusals by constraint\n",
         _refusals(both),
