@@ -1,5 +1,6 @@
 """An app whose tables have only the columns that the layer names can adopt it, and an adopted one can become so."""
 
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ from psycopg import sql
 from tests.mechanism.state import State, assert_sound, state
 from tests.support import plant
 from tests.support.guards import wrong
+from tests.support.programs import ROOT
 from tests.support.proof import attach, enforce, repair, rules_broken
 
 _Connection = psycopg.Connection[Any]
@@ -66,6 +68,15 @@ def test_the_list_is_the_one_that_the_layer_keeps(migrated: _Connection) -> None
     for relation, attribute in migrated.execute("select relation, attribute from integrity.needed_column"):
         found.setdefault(relation, set()).add(attribute)
     assert found == NEEDED
+
+
+def test_the_document_has_the_list(migrated: _Connection) -> None:
+    rows = migrated.execute("select relation, attribute, type, is_left_empty, is_filled from integrity.needed_column")
+    text = (ROOT / "docs" / "adopting.md").read_text()
+    for relation, attribute, type_, is_left_empty, is_filled in rows:
+        note = "filled" if is_filled else "nullable" if is_left_empty else ""
+        assert f"| `{relation}` | `{attribute}` | {type_} | {note}" in text
+    assert len(re.findall(r"^\| `\w+` \| `\w+` \| (?:uuid|text|bigint|timestamp)", text, re.M)) == rows.rowcount
 
 
 def test_the_layer_depends_on_no_other_column(migrated: _Connection) -> None:
