@@ -113,6 +113,39 @@ def differences(connection: psycopg.Connection[Any]) -> list[Guard]:
     ]
 
 
+def probe(connection: psycopg.Connection[Any], role: str | None) -> str | None:
+    """Approve a made-up application in a transaction that is rolled back.
+
+    Args:
+        connection: in autocommit mode.
+        role: who approves; None for the connected role.
+
+    Returns:
+        What the database said when the approval failed, None when it worked.
+
+    Raises:
+        UserError: there is no such role, or the connected role may not become it.
+    """
+    if role is not None:
+        known = connection.execute(
+            "select pg_has_role(oid, 'member') from pg_roles where rolname = %s", [role]
+        ).fetchone()
+        if known is None:
+            raise UserError(f"--role {role}: there is no such role; `\\du` in psql lists them")
+        if not known[0]:
+            raise UserError(f"--role {role}: the connected role may not become it; connect as a member or as itself")
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute("select integrity.probe_approval(%s)", [role])
+    except psycopg.Error as error:
+        if error.sqlstate is None:
+            raise
+        named = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
+        where = ", ".join(name for name in named if name)
+        return f"SQLSTATE {error.sqlstate}{f' ({where})' if where else ''}: {error.diag.message_primary}"
+    return None
+
+
 def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:
     with connection.transaction(force_rollback=True), connection.cursor(row_factory=class_row(Guard)) as cursor:
         cursor.execute(PLAIN)

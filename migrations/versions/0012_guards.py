@@ -38,6 +38,8 @@ OBJECTS = (
     "guards/record_guards",
     "guards/settle_guards",
     "guards/expect_roles",
+    "guards/made_up_row",
+    "guards/probe_approval",
 )
 
 
