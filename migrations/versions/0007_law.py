@@ -101,6 +101,7 @@ LAW = (
         "in_progress_without_participant",
         "unassigned_quest_with_participant",
         "open_quest_with_participant",
+        "open_quest_with_approval",
         "assignee_not_participant",
         stand_in="integrity_heal",
     ),
@@ -136,6 +137,7 @@ LAW = (
         "public.quests_questparticipant (quest_id, user_id, integrity_active)",
         "integrity_active_participant_key",
         "approved_without_participant",
+        "open_quest_with_approval",
         stand_in="integrity_end_outlived",
     ),
     _foreign_key(
