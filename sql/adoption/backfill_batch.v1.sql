@@ -32,7 +32,7 @@ begin
     return null;
   end if;
 
-  -- A row that a client holds is left to the sweep: waiting for it while holding others could deadlock the client.
+  -- Skips rows that a client has locked; backfill_sweep() marks them. Waiting here with locks held could deadlock.
   execute format(
     'with free as (
       select id
@@ -62,6 +62,6 @@ end
 $$;
 
 comment on function integrity.backfill_batch(text, integer) is
-'Marks the next batch of rows of one app table, by primary key, and remembers how far it came. Returns the last id looked at, NULL when there are no more.';
+'Marks the next batch of rows of one app table, in the order of the primary key, and saves in integrity.backfill how far it came. Skips rows that a client has locked. Returns the last id of the batch, NULL when no rows are left.';
 
 revoke all on function integrity.backfill_batch(text, integer) from public;

@@ -22,7 +22,7 @@ begin
     into maximum;
 
     loop
-      -- A procedure that commits cannot pin its search_path in its definition.
+      -- A procedure that commits cannot have a SET clause.
       set local search_path = pg_catalog, pg_temp;
       upper_id := integrity.backfill_batch(task.relation, batch);
       exit when upper_id is null;
@@ -45,7 +45,7 @@ $$;
 -- The linter misreads the arguments of a procedure.
 -- noqa: disable=LT01
 comment on procedure integrity.backfill_markers(integer, double precision) is
-'Fills the marker columns, a batch of rows per transaction with a pause after each. Stopped at any point, it continues when called again.';
+'Sets the markers of rows that are older than the layer. Commits after each batch of rows and then pauses; at the end it marks the rows that the batches skipped because they were locked. Can be stopped at any time: the next call continues.';
 -- noqa: enable=LT01
 
 revoke all on procedure integrity.backfill_markers(integer, double precision) from public;

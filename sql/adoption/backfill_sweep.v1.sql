@@ -16,7 +16,7 @@ begin
   cross join integrity.installation as installation
   where backfill.relation = of_relation;
 
-  -- One row at a time: a transaction that holds one lock cannot deadlock with a client.
+  -- One row per call: a transaction that holds one lock cannot deadlock with a client.
   execute format(
     'update %1$s
     set %2$I = true
@@ -38,6 +38,6 @@ end
 $$;
 
 comment on function integrity.backfill_sweep(text) is
-'Marks one row that the batches had to skip because a client held it. Returns whether there was one; when not, the table is finished.';
+'Marks one row that the batches skipped because a client had locked it, and waits for the lock. Returns true when it marked a row. Otherwise sets finished_at of the table and returns false.';
 
 revoke all on function integrity.backfill_sweep(text) from public;

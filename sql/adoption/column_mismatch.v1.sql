@@ -74,7 +74,7 @@ select
   present.attribute,
   'not null without a default' as found,
   'nullable or with a default: an approval inserts a participant and does not know this column' as expected,
-  -- Only where a constraint has no say in the value.
+  -- Safe only for a column that neither the layer nor a constraint uses.
   case
     when
       needed.attribute is null
@@ -109,6 +109,6 @@ where
   and needed.is_filled is not true;
 
 comment on view integrity.column_mismatch is
-'The columns that the layer cannot work with, for tables of the app''s names in any schema, each with the statement that makes it fit where one is safe. Reads the catalog only. Empty when all fit.';
+'Columns that do not fit the layer, in tables named like the app''s in any schema: what was found, what is expected, and the statement that fixes it (mend), NULL where none is safe. Reads the catalog only. Empty when all columns fit.';
 
 revoke all on integrity.column_mismatch from public;

@@ -26,6 +26,6 @@ from (
 ) as needed (relation, attribute, type, is_left_empty, is_filled);
 
 comment on view integrity.needed_column is
-'The columns of the app that the layer names, all there are, with their types (text is also varchar). is_left_empty: the layer writes NULL into it. is_filled: an approval gives it a value when it inserts a participant.';
+'Every app column that the layer uses, with its type; text also stands for character varying. is_left_empty: the layer writes NULL to it. is_filled: an approval sets it when it inserts a participant.';
 
 revoke all on integrity.needed_column from public;

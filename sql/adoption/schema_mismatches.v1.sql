@@ -101,7 +101,7 @@ begin
     execute format('select array_agg(distinct status::text) from %I.%I', schema_mismatches.app_schema, relation)
     into in_use;
 
-    -- A stray status is a violation; a table that uses none of the app's values has another meaning.
+    -- One unknown status is a violation. If no status is known, the column has another meaning than the app's.
     if not in_use && known then
       return query
       select
@@ -114,6 +114,6 @@ end
 $$;
 
 comment on function integrity.schema_mismatches(text) is
-'Everything about the app''s tables in the given schema that the layer cannot work with. Empty when it fits.';
+'Returns every reason why the layer cannot be installed on the app''s tables in the given schema: what was found and what is expected. Returns no rows when the tables fit.';
 
 revoke all on function integrity.schema_mismatches(text) from public;
