@@ -49,7 +49,7 @@ begin
     category = excluded.category,
     meaning = excluded.meaning;
 
-  -- integrity.violations reads the view with its owner's rights.
+  -- The owner of integrity.violations needs SELECT on the view.
   execute format(
     'grant select on integrity.%I to %s',
     new_rule,
@@ -65,6 +65,6 @@ end
 $$;
 
 comment on function integrity.add_rule(text, text, text, text) is
-'Adds one rule: checks that its view keeps the row contract, lists it in integrity.rule and makes it part of integrity.violations.';
+'Adds a rule, or changes the severity (error or warning), category and meaning of an existing one. Checks that the view integrity.<rule> has the columns of a rule, lists the rule in integrity.rule and rebuilds integrity.violations. Refuses a rule whose view is missing or has other columns.';
 
 revoke all on function integrity.add_rule(text, text, text, text) from public;

@@ -21,7 +21,7 @@ begin
 
   execute 'create or replace view integrity.violations as ' || union_of_rules;
   comment on view integrity.violations is
-  'Every violation of every rule in integrity.rule, one row each. Empty when all is well.';
+  'One row per violation of each rule in integrity.rule. Empty when there is no violation.';
   revoke all on integrity.violations from public;
 end
 $$;

@@ -16,13 +16,13 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set jit = off
--- A few suspects are looked up through indexes; at its default, whole tables would be read for them.
+-- Makes the planner use indexes for the few suspects; at the default cost it would scan whole tables.
 set random_page_cost = 1.1
 as $$
 declare
   checked record;
 begin
-  -- Of the union PostgreSQL reads the one rule that is named, and whoever may read the union may read that.
+  -- PostgreSQL reads only the named rule of the union. The caller needs rights on the union only.
   for checked in
     select
       listed.rule,
@@ -51,7 +51,7 @@ end
 $$;
 
 comment on function integrity.audit() is
-'The rows of integrity.violations, for who wants all of them: each rule''s view is asked about its suspects only, see integrity.suspects(); a rule of your own is read in full. For one user or one quest ask integrity.violations.';
+'Returns all rows of integrity.violations, faster than the view: reads each of the layer''s own rules only for the quests in integrity.suspects(), and rules added with integrity.add_rule() in full. For one user or one quest, query integrity.violations.';
 
--- With the rights of who calls it: who may not read integrity.violations gets nothing from it.
+-- Runs with the rights of the caller, who needs SELECT on integrity.violations.
 grant execute on function integrity.audit() to public;

@@ -12,6 +12,6 @@ left join public.users_user as person
   on violation.user_id = person.id;
 
 comment on view integrity.named_violation is
-'integrity.violations for people: with the user''s name, or the id where the user is gone.';
+'integrity.violations with the username in place of the user id; shows the id when the user does not exist.';
 
 revoke all on integrity.named_violation from public;

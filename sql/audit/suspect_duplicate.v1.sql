@@ -18,6 +18,6 @@ group by
 having count(*) > 1;
 
 comment on view integrity.suspect_duplicate is
-'Quests where somebody has several applications, or several participants, of whatever status. Where the tables are vacuumed it reads indexes only. For integrity.suspects().';
+'Quests where a user has more than one application, or more than one participant, in any status. Uses index-only scans on vacuumed tables. Part of integrity.suspects().';
 
 revoke all on integrity.suspect_duplicate from public;

@@ -5,7 +5,7 @@ with application as (
     candidate.applicant_id,
     candidate.status
   from public.applications_application as candidate
-  -- Approved, or nobody knows what.
+  -- Approved, or an unknown status.
   where candidate.status::text not in ('pending', 'rejected', 'kicked')
 ),
 
@@ -31,6 +31,6 @@ where
   ) is not true;
 
 comment on view integrity.suspect_pair is
-'Quests where an approved application and an active participant do not go together one with the other, or have an unknown status. One pass over both tables, for integrity.suspects().';
+'Quests where an approved application has no active participant of the same user, an active participant has no approved application, or one of the two has an unknown status. One pass over both tables. Part of integrity.suspects().';
 
 revoke all on integrity.suspect_pair from public;

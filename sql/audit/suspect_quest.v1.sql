@@ -28,6 +28,6 @@ where
   or checked.stranger;
 
 comment on view integrity.suspect_quest is
-'Quests whose status, assignee and active participants do not fit (misplaced), or that have an active participant beside the assignee, or none. A quest may be there several times. One pass over both tables, for integrity.suspects().';
+'Quests whose status, completed_at, assignee and active participants contradict each other or whose status is unknown (misplaced), and quests whose assignee is not the only active participant. Can list a quest several times. One pass over both tables. Part of integrity.suspects().';
 
 revoke all on integrity.suspect_quest from public;

@@ -7,9 +7,9 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set jit = off
--- Groups come out of an index in order; a hash table of all of them would cost three times that.
+-- Grouping in index order costs a third of hashing all groups.
 set enable_hashagg = off
--- PostgreSQL expects a third of all rows to be suspects and shies away from passing them between processes.
+-- The planner expects a third of all rows to be suspects and would avoid a parallel plan.
 set parallel_tuple_cost = 0
 as $$
 begin
@@ -31,7 +31,7 @@ begin
     from integrity.suspect_duplicate as duplicate
   ),
 
-  -- A quest that breaks one of these rules is always a suspect of that kind.
+  -- A quest that breaks the rule is always a suspect of one of these kinds.
   covered (rule, found_as) as (
     values
     ('approved_without_participant', array['pair']),
@@ -39,7 +39,7 @@ begin
     ('open_quest_with_participant', array['misplaced']),
     ('unassigned_quest_with_participant', array['misplaced']),
     ('duplicate_participant', array['participant']),
-    -- Who is approved either takes part, then the quest is misplaced, or not.
+    -- If the approved applicant takes part, the open quest is misplaced; if not, the pair is incomplete.
     ('open_quest_with_approval', array['pair', 'misplaced']),
     ('assignee_not_participant', array['misplaced', 'stranger']),
     ('in_progress_without_participant', array['misplaced']),
@@ -60,7 +60,7 @@ end
 $$;
 
 comment on function integrity.suspects() is
-'The quests that may break a rule, for each of the layer''s own rules, NULL for none: a few passes over the tables that all rules share. Every quest that breaks a rule is among them; most of the others are not.';
+'Returns for each of the layer''s own rules the quests that may break it, NULL for none. Contains every quest that breaks the rule, and few others. Takes a few passes over the tables for all rules together.';
 
--- With the rights of who calls it.
+-- Runs with the rights of the caller.
 grant execute on function integrity.suspects() to public;

@@ -17,6 +17,6 @@ group by
 order by rule.position;
 
 comment on view integrity.violation_summary is
-'One row per rule, zero counts included: violations, and the quests and users they concern.';
+'One row per rule, also for rules without violations: how many violations, and how many quests and users they concern.';
 
 revoke all on integrity.violation_summary from public;
