@@ -41,6 +41,6 @@ select
 from witnessed;
 
 comment on view integrity.approval_timeline is
-'Each approval and its participant, the transactions that wrote them and the time between, apart, which is 0. What says so besides the log itself: witness "row version" is the participant''s own xmin, which is the approval''s transaction until somebody writes the row again, is lost by dump and restore, and is a savepoint''s own number when the app used one; then participant_transaction is NULL and "joined_at" says that both carry the same transaction''s time; "event log" is a participant that was there before, linked or reactivated by the approval, and written again since. "none" is one that joined later than its approval, apart says how much; NULL one that is gone.';
+'One row per approval: its participant, the transactions that wrote the two, and the time between them (apart), normally 0. witness says what confirms this besides the event log. "row version": the participant''s xmin is the approval''s transaction; lost when the row is written again or restored from a dump, and absent when the app used a savepoint. "joined_at": joined_at is the time of the approval''s transaction. "event log": the participant joined before the approval, which kept it or made it active again. "none": the participant joined after the approval. NULL: the participant does not exist any more. participant_transaction is set only for "row version".';
 
 revoke all on integrity.approval_timeline from public;

@@ -12,6 +12,6 @@ where correction.kind = 'quest_write_corrected'
 group by correction.application_name;
 
 comment on view integrity.corrections is
-'Who keeps writing stale quest state, by application_name: how many writes of a quest''s status or assignee were overridden, first and last when, and the latest quest as an example. Empty text is a client that does not name itself.';
+'Clients that write stale quest state, by application_name: how many of their writes of a quest''s status or assignee were overridden, on how many quests, by which actors, first and last when, and the latest quest as an example. An empty application_name is a client that sets none.';
 
 revoke all on integrity.corrections from public;

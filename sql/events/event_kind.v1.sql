@@ -6,7 +6,7 @@ from (
   values
   (
     'application_approved',
-    'An application became approved; after says what that made of its participant and its quest.'
+    'An application became approved; after has the resulting state of its participant and its quest.'
   ),
   ('application_ended', 'An application stopped being approved, was deleted, or moved to another quest or user.'),
   ('participant_joined', 'A participant became active without an application.'),
@@ -15,9 +15,9 @@ from (
     'quest_write_corrected',
     'A write of a quest''s status or assignee was overridden: before is what was written, after what was kept.'
   ),
-  ('repaired', 'A repair mended a violation: before is what was found, after has the run and the violation''s key.'),
-  ('undone', 'A repair of a quest was taken back: after has the run that did it and how far it came.'),
-  ('events_dropped', 'The retention dropped old months of this log: before counts their events.')
+  ('repaired', 'A repair fixed a violation: before is what was found, after has the run and the violation''s key.'),
+  ('undone', 'A repair of a quest was undone: after has the undo run and its outcome.'),
+  ('events_dropped', 'integrity.retain_events() dropped old months of this log: before counts the events of each.')
 ) as known (kind, meaning);
 
 comment on view integrity.event_kind is

@@ -18,6 +18,6 @@ left join public.users_user as person
   on happened.user_id = person.id;
 
 comment on view integrity.events is
-'The event log with the users'' names, NULL where the user is gone. Its columns are what `quest-integrity events` writes.';
+'The event log with usernames, NULL for users who do not exist any more. `quest-integrity events` writes these columns.';
 
 revoke all on integrity.events from public;

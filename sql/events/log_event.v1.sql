@@ -11,7 +11,7 @@ returns boolean
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- Not SQL: before PostgreSQL 18 that is planned anew at each call.
+-- PL/pgSQL, since PostgreSQL before version 18 plans a function in SQL at each call.
 as $$
 begin
   insert into integrity.event (
@@ -41,6 +41,6 @@ end
 $$;
 
 comment on function integrity.log_event(text, bigint, uuid, bigint, bigint, jsonb, jsonb) is
-'Appends one event in the caller''s transaction. The actor is the setting integrity.actor when the app sets it, else the session''s user.';
+'Appends one event in the caller''s transaction and returns true. The actor is the setting integrity.actor if the app sets it, else the session user.';
 
 revoke all on function integrity.log_event(text, bigint, uuid, bigint, bigint, jsonb, jsonb) from public;

@@ -3,7 +3,7 @@ returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- Creating a partition locks the whole log: rather give up than let approvals queue behind a long transaction.
+-- Creating a partition locks the whole log: fail rather than let approvals queue behind a long transaction.
 set lock_timeout = '3s'
 as $$
 declare
@@ -13,7 +13,7 @@ declare
   partition_name text;
   created integer := 0;
 begin
-  -- Others that prepare or retain wait here; readers and writers of the log do not.
+  -- Concurrent calls of this function and of retain_events() wait here; readers and writers of the log do not.
   lock table integrity.event in share update exclusive mode;
 
   select array_agg(this_month + make_interval(months => ahead))
@@ -26,8 +26,8 @@ begin
     limit 1;
 
     if found then
-      -- A month whose rows wait in the default partition cannot get its own, and nothing may delete them there:
-      -- the whole partition makes way, its rows go where they belong, then it is dropped.
+      -- A month with rows in the default partition cannot get a partition of its own, and these rows cannot be deleted:
+      -- detach the default partition, copy its rows to the new partitions, then drop it.
       lock table integrity.event in access exclusive mode;
       alter table integrity.event detach partition integrity.event_default;
       alter table integrity.event_default rename to event_waiting;
@@ -44,7 +44,7 @@ begin
   end if;
 
   if to_regclass('integrity.event_default') is null then
-    -- A month that nobody prepared must not make an approval fail.
+    -- Without it an approval would fail in a month that has no partition.
     create table integrity.event_default partition of integrity.event default;
     perform integrity.protect_event_partition('event_default');
     created := created + 1;
@@ -103,6 +103,6 @@ end
 $$;
 
 comment on function integrity.prepare_event_partitions(integer) is
-'Creates the event log''s partitions, by UTC month, for this month, the given number of months ahead and every month whose rows wait in the default partition, which it empties. Returns how many it created.';
+'Creates the partitions of the event log, one per UTC month: for this month, for the given number of months ahead and for each month with rows in the default partition, which it empties. Returns how many partitions it created. Fails when it has to wait for a lock for more than 3 seconds.';
 
 revoke all on function integrity.prepare_event_partitions(integer) from public;

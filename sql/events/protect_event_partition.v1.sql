@@ -4,7 +4,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Row triggers come with the partition; the one against TRUNCATE does not.
+  -- A partition inherits row triggers, but not the statement trigger against TRUNCATE.
   execute format(
     'create trigger integrity_append_only_truncate before truncate on integrity.%I
     for each statement execute function integrity.refuse_event_change()',
@@ -16,6 +16,6 @@ end
 $$;
 
 comment on function integrity.protect_event_partition(text) is
-'Makes a new partition of the event log refuse TRUNCATE.';
+'Makes a new partition of the event log refuse TRUNCATE, and revokes all rights on it from PUBLIC.';
 
 revoke all on function integrity.protect_event_partition(text) from public;

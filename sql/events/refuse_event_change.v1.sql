@@ -10,12 +10,12 @@ begin
       schema = tg_table_schema,
       table = tg_table_name,
       constraint = 'integrity_event_append_only',
-      hint = 'Old months are dropped whole by integrity.retain_events().';
+      hint = 'To drop old months, call integrity.retain_events().';
 end
 $$;
 
 comment on function integrity.refuse_event_change() is
-'Trigger function. Refuses UPDATE, DELETE and TRUNCATE of the event log, for its owner too.';
+'Trigger function. Refuses UPDATE, DELETE and TRUNCATE of the event log, also for its owner.';
 
 revoke all on function integrity.refuse_event_change() from public;
 
@@ -29,13 +29,13 @@ before truncate on integrity.event
 for each statement
 execute function integrity.refuse_event_change();
 
--- Also under session_replication_role = replica, which silences ordinary triggers. Partitions inherit this.
+-- ALWAYS: fires under session_replication_role = replica too. Partitions inherit it.
 alter table integrity.event enable always trigger integrity_append_only;
 
 alter table integrity.event enable always trigger integrity_append_only_truncate;
 
 comment on trigger integrity_append_only on integrity.event is
-'Refuses to change or delete an event.';
+'Refuses UPDATE and DELETE of events.';
 
 comment on trigger integrity_append_only_truncate on integrity.event is
-'Refuses to empty the event log.';
+'Refuses TRUNCATE of the event log.';

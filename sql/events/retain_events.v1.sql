@@ -19,7 +19,7 @@ begin
     raise exception 'cannot keep events for % and prepare % months', coalesce(keep::text, 'NULL'), months_ahead
       using
         errcode = 'invalid_parameter_value',
-        hint = 'Give an age, such as interval ''24 months''; the current month always stays.';
+        hint = 'Pass an age such as interval ''24 months'', and 0 or more months; the current month is always kept.';
   end if;
 
   perform integrity.prepare_event_partitions(months_ahead);
@@ -31,7 +31,7 @@ begin
       on inheritance.inhrelid = partition.oid
     where
       inheritance.inhparent = 'integrity.event'::regclass
-      -- The bound is printed and read under the same settings; the default partition has none.
+      -- The bound is printed and parsed under the same settings. The default partition has no bound.
       and substring(pg_get_expr(partition.relpartbound, partition.oid), ' TO \(''(.+)''\)$')::timestamptz <= oldest_kept
     order by partition.relname
   loop
@@ -52,6 +52,6 @@ end
 $$;
 
 comment on function integrity.retain_events(interval, integer) is
-'The retention of the event log: drops the months that ended longer ago than the given age, the only way an event is ever removed, and prepares coming months. Returns each month dropped and how many events it held; says so in the log itself.';
+'Creates the partitions of the coming months, then drops the months of the event log that ended longer ago than the given age. Nothing else removes events. Returns each dropped month and how many events it had, and logs this as events_dropped. Refuses a NULL or negative age.';
 
 revoke all on function integrity.retain_events(interval, integer) from public;
