@@ -2,7 +2,7 @@ create or replace function integrity.expect_roles()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
--- These change how PostgreSQL prints a definition.
+-- These settings change how PostgreSQL prints a definition.
 set quote_all_identifiers = off
 set intervalstyle = postgres
 as $$
@@ -36,7 +36,7 @@ begin
     from integrity.guard_found as found
     where
       found.facts ? 'grants'
-      -- Other grants than these, and than the manifest has, stay unexpected.
+      -- Accept only grants that integrity.role_grant or the manifest has.
       and not exists (
         select
         from jsonb_array_elements_text(found.facts -> 'grants') as held (item)
@@ -97,6 +97,6 @@ end
 $$;
 
 comment on function integrity.expect_roles() is
-'Makes the manifest expect the owners, and of the grants those that integrity.grant_roles() gives. Called by it.';
+'Updates the manifest to the current owners and to the grants that integrity.grant_roles() gives, which calls this function. Any other grant stays damage. Does nothing before the manifest exists.';
 
 revoke all on function integrity.expect_roles() from public;

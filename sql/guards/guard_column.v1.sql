@@ -50,6 +50,6 @@ where
   );
 
 comment on view integrity.guard_column is
-'What the catalog says now of the columns of our tables and of the markers on the app''s. For integrity.guard_found.';
+'The columns of the layer''s tables and the markers on the app''s tables, as the catalog has them. Part of integrity.guard_found.';
 
 revoke all on integrity.guard_column from public;

@@ -22,8 +22,8 @@ named as (
     guard.identity not like '%integrity.event\_*'
     and guard.kind <> 'rights'
   union all
-  -- The app may drop what refers to participants, and what the roles were given on it goes along. Looked up by name:
-  -- to_regclass() would refuse whoever may not use the schema.
+  -- The app may drop a table that references participants, and the grants on it go with it: expect grants only on what
+  -- exists. Compare names, since to_regclass() fails for a role without USAGE on the schema.
   select
     guard.kind,
     guard.identity,
@@ -74,7 +74,7 @@ partition as materialized (
     )
 ),
 
--- The partitions of the event log come and go: each has to be as the manifest says of all of them.
+-- Partitions of the event log are created and dropped: the manifest has one entry for all of them.
 wanted as (
   select
     named.kind,
@@ -127,11 +127,12 @@ compared as materialized (
     found.object_id,
     wanted.definition,
     coalesce(wanted.waiting, false) as waiting,
-    -- What is unexpected comes last, but a trigger, which can be one of ours under another name, in its way.
+    -- Repair unexpected objects last, but triggers first: one can be a renamed trigger of the layer, in the way of its
+    -- replacement.
     coalesce(wanted.position, case found.kind when 'trigger' then 0 else 1000000 end) as position,
     coalesce(wanted.expected ->> 'table', found.facts ->> 'table') as parent,
-    -- A word and not a boolean: the planner takes a given word for rare, and so does not prepare for many differences,
-    -- which would set off its just-in-time compiler.
+    -- Text, not boolean: the planner expects few rows to equal a text constant. With a boolean it would expect many
+    -- differences and start the JIT compiler.
     case when wanted.expected = found.facts then 'the same' else 'different' end as verdict
   from wanted
   full join found
@@ -139,7 +140,7 @@ compared as materialized (
       wanted.kind = found.kind
       and wanted.identity = found.identity
   where
-    -- A trigger that stands in for a constraint goes when the constraint is enforced.
+    -- A stand-in trigger is dropped when its constraint is enforced.
     (
       wanted.kind is not null
       and not (
@@ -153,7 +154,7 @@ compared as materialized (
             and (enforced.facts ->> 'validated')::boolean
         )
       )
-      -- A partition that is missing is made together with its triggers.
+      -- A missing partition is created together with its triggers.
       and not exists (
         select
         from wanted as partition_wanted
@@ -169,7 +170,7 @@ compared as materialized (
     )
     or not (
       wanted.kind is not null
-      -- Rules that a user added, with their views and repairs, are the user's.
+      -- Rules added by a user, with their views and repairs, are not part of the layer.
       or (
         found.kind = 'row'
         and found.identity like 'integrity.rule where %'
@@ -187,11 +188,11 @@ compared as materialized (
             and found.identity = format('integrity.%I(bigint[], text[], jsonb)', 'repair_' || rule.rule)
           )
       )
-      -- What a partition has from its parent is the parent's.
+      -- What a partition inherits is compared on its parent.
       or found.facts ? 'of the parent'
-      -- A key of ours may do what the app's did not.
+      -- Where the app has no unique key of its own, the layer's key is found here.
       or found.kind = 'key'
-      -- A table that is not ours is one unexpected object, not one for each of its columns.
+      -- Report an unknown table once, not once per column.
       or (
         found.facts ? 'table'
         and found.kind <> 'subscription'
@@ -203,7 +204,7 @@ compared as materialized (
             and expected_table.identity = found.facts ->> 'table'
         )
       )
-      -- The index of a key that is being built is a state of the key.
+      -- The index of a key that is being built is reported with the key.
       or (
         found.kind = 'index'
         and exists (
@@ -283,7 +284,7 @@ inner join lateral (
         regexp_split_to_array(expected.value, '\s+') as wanted_words,
         regexp_split_to_array(found_fact.value, '\s+') as found_words
     ) as words on true
-    -- Of a long text only the words around the first that differs.
+    -- Show only the words around the first difference of a long text.
     inner join lateral (
       select
         words.wanted_words,
@@ -298,6 +299,6 @@ inner join lateral (
 where compared.verdict = 'different';
 
 comment on view integrity.guard_compared is
-'Each entry of the manifest, integrity.guard, beside what the catalog has now, and where they differ. For integrity.guard_status.';
+'Each entry of the manifest, integrity.guard, beside what the catalog has, and where they differ. Part of integrity.guard_status.';
 
 revoke all on integrity.guard_compared from public;

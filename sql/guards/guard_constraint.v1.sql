@@ -16,7 +16,7 @@ with listed as (
     own.convalidated,
     own.connoinherit,
     own.conbin,
-    -- Later versions have more columns; where one is missing, its answer is the default.
+    -- Later versions of PostgreSQL have more columns; one that is missing here has its default.
     to_jsonb(own) as whole,
     (
       select string_agg(quote_ident(attribute.attname), ', ' order by key.place)
@@ -39,7 +39,7 @@ with listed as (
   inner join pg_catalog.pg_constraint as own
     on relation.relation = own.conrelid
   where
-    -- NOT NULL, a constraint since version 18, is a property of the column.
+    -- NOT NULL, a constraint since version 18, is compared as a property of the column.
     own.contype <> 'n'
     and (
       relation.origin = 'own'
@@ -106,7 +106,7 @@ select
       ),
       'checked by', checks.called_functions,
       'enabled', checks.enabled,
-      -- Nothing but what PostgreSQL brings along, which is not listed as a dependency.
+      -- Functions and operators that are not built in: built-in ones are not listed as dependencies.
       'uses', (
         select jsonb_agg(used.identity order by convert_to(used.identity, 'UTF8'))
         from pg_catalog.pg_depend as dependency
@@ -127,7 +127,7 @@ left join pg_catalog.pg_index as key_index
   on
     listed.conindid = key_index.indexrelid
     and listed.contype in ('p', 'u', 'x')
--- What enforces a foreign key, or a deferrable key at commit, are triggers of PostgreSQL's own.
+-- PostgreSQL enforces foreign keys and deferrable keys with internal triggers.
 inner join lateral (
   select
     jsonb_agg(
@@ -154,6 +154,6 @@ inner join lateral (
 ) as checks on true;
 
 comment on view integrity.guard_constraint is
-'What the catalog says now of our constraints, and of the triggers of PostgreSQL''s own that enforce them. For integrity.guard_found.';
+'The constraints of the layer and PostgreSQL''s internal triggers that enforce them, as the catalog has them. Part of integrity.guard_found.';
 
 revoke all on integrity.guard_constraint from public;

@@ -12,6 +12,6 @@ from integrity.column_mismatch as mismatch
 where mismatch.app_schema = (select installation.app_schema from integrity.installation as installation);
 
 comment on view integrity.guard_fit is
-'Columns of the app''s tables that no longer fit the layer: an approval fails on them. Part of integrity.guard_status.';
+'Columns of the app''s tables that no longer fit the layer, so that an approval fails. Part of integrity.guard_status.';
 
 revoke all on integrity.guard_fit from public;

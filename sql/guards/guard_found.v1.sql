@@ -22,8 +22,8 @@ with entry as materialized (
   from integrity.guard_other as guard_other
 ),
 
--- PostgreSQL prints one and the same definition in several ways. Which schemas it names depends on the search_path;
--- which are really meant is compared by itself.
+-- PostgreSQL can print one definition in several ways. It names a schema depending on the search_path: remove schemas
+-- here; the objects that a definition uses are compared as separate facts.
 named as (
   select
     entry.*,
@@ -38,7 +38,7 @@ named as (
           )
     end as short
   from entry
-  -- A view that is printed to the letter as it was recorded needs no more reading; it is long.
+  -- A view that is printed exactly as recorded needs no normalization, which is slow for long texts.
   left join integrity.guard as recorded
     on
       entry.kind = recorded.kind
@@ -47,7 +47,7 @@ named as (
       and recorded.definition = format(E'create or replace view %s as\n%s', entry.identity, rtrim(entry.printed, ';'))
 ),
 
--- Until version 15 the columns of a view's only table, or of what else it selects from, are printed with its alias.
+-- Versions 14 and 15 print the alias of the only item in FROM before its columns: remove it.
 aliased as (
   select
     named.*,
@@ -66,8 +66,8 @@ aliased as (
   from named
 ),
 
--- A definition that was dumped and restored casts each element of an array where it had cast the array. Casts to text
--- say nothing; without them single values, and arrays, are left in parentheses.
+-- After a dump and restore a cast of an array is printed as casts of its elements. Remove casts to text, and the
+-- parentheses that this leaves around single values and arrays.
 uncast as (
   select
     aliased.*,
@@ -122,7 +122,7 @@ select
               else quote_ident(pg_get_userbyid(exploded.grantee))
             end || case when exploded.is_grantable then ' with grant option' else '' end as grantee
           from aclexplode(normal.acl) as exploded
-          -- New in version 17, where every owner has it.
+          -- MAINTAIN is new in version 17, where every owner has it.
           where not (exploded.grantee = normal.owner_id and exploded.privilege_type = 'MAINTAIN')
         ) as privilege
       ),
@@ -140,6 +140,6 @@ select
 from normal;
 
 comment on view integrity.guard_found is
-'Every object of the layer as the catalog has it now, with what defines it in a form that is the same on every version of PostgreSQL and after a dump and restore. What integrity.guard is compared with.';
+'Every object of the layer as the catalog has it, in a form that is the same on every version of PostgreSQL and after a dump and restore. Compared with integrity.guard.';
 
 revoke all on integrity.guard_found from public;

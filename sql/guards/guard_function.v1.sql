@@ -37,6 +37,6 @@ inner join pg_catalog.pg_language as written_in
 where own.pronamespace = to_regnamespace('integrity');
 
 comment on view integrity.guard_function is
-'What the catalog says now of our functions and procedures. For integrity.guard_found.';
+'The functions and procedures of the layer, as the catalog has them. Part of integrity.guard_found.';
 
 revoke all on integrity.guard_function from public;

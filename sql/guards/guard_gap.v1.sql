@@ -5,7 +5,7 @@ select
   'missing'::text as status,
   true as damage,
   false as waiting,
-  'the other guards cannot be looked at without it'::text as detail,
+  'the other guards cannot be checked without it'::text as detail,
   entry.definition as mend,
   entry.position
 from integrity.guard as entry
@@ -29,6 +29,6 @@ where
   );
 
 comment on view integrity.guard_gap is
-'Tables and columns of ours that are gone. Some of them integrity.guard_status itself reads, and goes with them.';
+'Tables and columns of the layer that are missing. Works when integrity.guard_status does not, because it needs one of them.';
 
 revoke all on integrity.guard_gap from public;

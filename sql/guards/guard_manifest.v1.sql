@@ -17,6 +17,6 @@ from integrity.guard as sealed
 where sealed.kind <> 'manifest';
 
 comment on view integrity.guard_manifest is
-'The manifest about itself, one row: how many entries it has now, and their digest. What integrity.seal_guards() notes, so that a change by anything else shows.';
+'The number of entries of the manifest and their digest, in one row. integrity.seal_guards() records both, so that any other change of the manifest is reported.';
 
 revoke all on integrity.guard_manifest from public;

@@ -1,5 +1,5 @@
 create or replace view integrity.guard_other as
--- Indexes that are not what a constraint is made of.
+-- Indexes that back no constraint.
 select
   'index' as kind,
   format('%I.%I', schema.nspname, class.relname) as identity,
@@ -38,7 +38,7 @@ where
       and backed.contype in ('p', 'u', 'x')
   )
 union all
--- That nobody takes part twice is partly up to a key of the app's own, whatever its name.
+-- A unique key of the app, of any name, prevents duplicate participants.
 select
   'key' as kind,
   format('(quest_id, user_id) of %s', relation.relation_name) as identity,
@@ -72,7 +72,7 @@ where
       ) = array['quest_id', 'user_id']
   )
 union all
--- Rules and policies can swallow what is written to our tables.
+-- Rewrite rules and policies can discard writes to the layer's tables.
 select
   'rule' as kind,
   format('%I on %s', rewrite.rulename, relation.relation_name) as identity,
@@ -110,7 +110,7 @@ inner join pg_catalog.pg_policy as own_policy
   on relation.relation = own_policy.polrelid
 where relation.origin <> 'app'
 union all
--- Anything else in our schema, and what it grants in advance.
+-- Everything else in schema integrity, and its default privileges.
 select
   stray.type as kind,
   stray.identity,
@@ -137,7 +137,7 @@ where
     or dependency.classid = 'pg_default_acl'::regclass
   )
   and dependency.classid <> 'pg_proc'::regclass
-  -- Queries and expressions, in which the schema is named as a constant.
+  -- Not expressions, which can contain the schema as a constant.
   and dependency.classid not in (
     'pg_rewrite'::regclass,
     'pg_attrdef'::regclass,
@@ -153,7 +153,7 @@ where
       and dependency.classid = 'pg_class'::regclass
   )
 union all
--- The rows that the layer works from. Rules that a user added are the user's.
+-- Rows that the layer works from. guard_compared ignores rules added by a user.
 select
   'row' as kind,
   contained.identity,
@@ -196,7 +196,7 @@ select
   jsonb_build_object('finished', backfill.finished_at is not null) as facts
 from integrity.backfill as backfill
 union all
--- What the roles of the layer may do with what is not ours: without it the mechanism would fail.
+-- Grants of the layer's roles on other objects: without them the mechanism fails.
 select
   'rights' as kind,
   format('%s %s', concerned.type, concerned.identity) as identity,
@@ -263,7 +263,7 @@ where
   concerned.schema is distinct from 'integrity'
   and concerned.identity <> 'integrity'
 union all
--- Roles of the layer that could do more than they are for.
+-- Attributes that the roles of the layer must not have.
 select
   'role' as kind,
   quote_ident(member.rolname) as identity,
@@ -291,7 +291,7 @@ where
     or member.rolreplication
   )
 union all
--- What lets others write around every trigger: sessions that start as a replica, and subscriptions, which apply as one.
+-- Bypasses of all triggers: sessions that start as a replica, and subscriptions, which write as one.
 select
   'setting' as kind,
   format(
@@ -333,7 +333,7 @@ from pg_catalog.pg_settings as current_one
 where
   current_one.name = 'session_replication_role'
   and current_one.reset_val <> 'origin'
-  -- That this session has, or began with, one of the above is no news.
+  -- Not when the value of this session comes from one of the settings above.
   and current_one.source not in ('database', 'user', 'database user')
   and not exists (
     select
@@ -366,6 +366,6 @@ inner join integrity.guard_relation as relation
   on subscribed.srrelid = relation.relation;
 
 comment on view integrity.guard_other is
-'What the catalog says now of everything that has no view of its own: indexes, keys, rules, policies, strays in our schema, the rows the layer works from, and what lets others write as a replica. For integrity.guard_found.';
+'All other objects, as the catalog has them: indexes, keys, rewrite rules, policies, unknown objects in schema integrity, rows that the layer works from, grants and attributes of its roles, settings and subscriptions that bypass triggers. Part of integrity.guard_found.';
 
 revoke all on integrity.guard_other from public;

@@ -30,6 +30,6 @@ where
   );
 
 comment on view integrity.guard_relation is
-'The relations that the guards look at: those of schema integrity, the partitions of the event log, and the app''s tables that carry objects of ours.';
+'The relations that the guards check: those in schema integrity, the partitions of the event log, and the app''s tables with objects of the layer.';
 
 revoke all on integrity.guard_relation from public;

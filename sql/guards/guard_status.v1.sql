@@ -12,7 +12,7 @@ with recursive examined as (
     compared.parent,
     compared.differing,
     compared.detail,
-    -- What is left when an object has to be defined anew.
+    -- Whether the object has to be created again.
     not compared.differing <@ array['owner', 'grants', 'comment', 'enabled', 'validated', 'valid'] as redefined,
     case
       when compared.kind = 'column' then substr(compared.identity, length(compared.parent) + 2)
@@ -43,14 +43,14 @@ judged as (
     end as status,
     case
       when examined.facts is not null then coalesce(examined.facts -> 'grants', '[]')
-      -- What PostgreSQL grants to everybody when it creates a function.
+      -- PostgreSQL grants EXECUTE to PUBLIC when it creates a function.
       when examined.kind in ('function', 'procedure') then '["execute to public"]'
       else '[]'
     end as held
   from examined
 ),
 
--- Views of ours that read one whose columns have changed: they have to go before it can be defined again.
+-- A view whose columns changed can be replaced only after the views that read it are dropped.
 reader as (
   select
     judged.object_id as read_id,
@@ -85,7 +85,7 @@ select
     case when judged.waiting and judged.status <> 'ok' then 'waits until rows are repaired' end,
     judged.detail
   ) as detail,
-  -- None where rows, or what somebody else made, would be lost: a person decides.
+  -- NULL where the statement would lose rows or objects of others: a person decides.
   nullif(
     concat_ws(
       E';\n',
@@ -147,7 +147,7 @@ inner join lateral (
                   E';\n',
                   building.foreign_keys,
                   format('alter table %s drop constraint %s', judged.parent, judged.object_name),
-                  -- A key is built again without keeping writers out, and that takes a statement of its own.
+                  -- A key is built again with CREATE INDEX CONCURRENTLY, which must run alone: in the next step.
                   case when judged.definition not like 'create unique index %' then judged.definition end
                 )
             when judged.status = 'invalid'
@@ -155,7 +155,7 @@ inner join lateral (
             when judged.status = 'not validated'
               then format('alter table %s validate constraint %s', judged.parent, judged.object_name)
           end
-      -- What a partition has from its parent is mended there, but for whether it is on.
+      -- A trigger inherited by a partition is repaired on the parent; on the partition it can only be enabled.
       when judged.kind = 'trigger' and not (judged.redefined and judged.definition is null)
         then
           nullif(
@@ -308,13 +308,13 @@ inner join lateral (
           (judged.expected is not null or judged.kind = 'rights')
           and (judged.facts is null or 'grants' = any(judged.differing))
           and (wanted.item is null or held.item is null)
-          -- Whoever creates an object has all rights on it.
+          -- The creator of an object has all rights on it.
           and (judged.facts is not null or wanted.item is null or wanted.item not like '% to (owner)')
       ) as altered
     ) as grant_statements
   from (
     select
-      -- Whether what a key is to be made of is there already.
+      -- Whether the index of a missing key exists and is valid.
       (
         select key_index.indisvalid
         from pg_catalog.pg_index as key_index
@@ -354,6 +354,6 @@ select
 from integrity.guard_fit as fit;
 
 comment on view integrity.guard_status is
-'Every part of the layer: whether it is still as the migrations left it (status), whether that is damage or only waits for rows to be repaired, what differs (detail), and the SQL that mends it. Reads the catalog only. Everything is well where status is ok.';
+'Every part of the layer with its status: ok, or how it differs from the manifest. damage: it differs and does not only wait for rows to be repaired (waiting). detail: what differs. mend: the SQL that repairs it, NULL where a person decides. Reads no row of the app.';
 
 revoke all on integrity.guard_status from public;

@@ -11,10 +11,10 @@ select
   jsonb_strip_nulls(
     jsonb_build_object(
       'persistence', case class.relpersistence when 'p' then 'permanent' else 'not permanent' end,
-      -- The rest of an app table is the app's business, but what PostgreSQL looks at before it enforces anything.
+      -- Of an app table, compare only what PostgreSQL reads before it enforces constraints and triggers.
       'row security', case when relation.origin <> 'app' then class.relrowsecurity end,
       'forced row security', case when relation.origin <> 'app' then class.relforcerowsecurity end,
-      -- Policies would hide the app's rows from the mechanism and from the rule views, which read as who owns them.
+      -- Policies would hide app rows from the mechanism and the rule views, which read with the rights of their owner.
       'rows hidden', (
         select true
         from pg_catalog.pg_class as reading
@@ -121,6 +121,6 @@ from pg_catalog.pg_namespace as schema
 where schema.nspname = 'integrity';
 
 comment on view integrity.guard_table is
-'What the catalog says now of our tables, the event log''s partitions, sequences and schema, and of the app''s tables as far as it concerns enforcement. For integrity.guard_found.';
+'Tables, sequences, schema and event log partitions of the layer, and of the app''s tables what enforcement depends on, as the catalog has them. Part of integrity.guard_found.';
 
 revoke all on integrity.guard_table from public;

@@ -44,7 +44,7 @@ select
       'old table', fired.tgoldtable,
       'new table', fired.tgnewtable,
       'of the parent', nullif(fired.tgparentid <> 0, false),
-      -- Nothing but what PostgreSQL brings along, which is not listed as a dependency.
+      -- Functions and operators that are not built in: built-in ones are not listed as dependencies.
       'uses', (
         select jsonb_agg(used.identity order by convert_to(used.identity, 'UTF8'))
         from pg_catalog.pg_depend as dependency
@@ -65,7 +65,7 @@ inner join pg_catalog.pg_proc as fires
 inner join pg_catalog.pg_namespace as schema
   on fires.pronamespace = schema.oid
 where
-  -- Before version 15 the triggers that a partition has from its parent count as internal.
+  -- Before version 15, triggers inherited by a partition count as internal.
   (not fired.tgisinternal or (fired.tgparentid <> 0 and fired.tgconstraint = 0))
   and (
     relation.origin <> 'app'
@@ -74,6 +74,6 @@ where
   );
 
 comment on view integrity.guard_trigger is
-'What the catalog says now of our triggers. For integrity.guard_found.';
+'The triggers of the layer, as the catalog has them. Part of integrity.guard_found.';
 
 revoke all on integrity.guard_trigger from public;

@@ -7,7 +7,7 @@ with listed as materialized (
     class.relowner,
     class.reloptions,
     coalesce(class.relacl, acldefault('r', class.relowner)) as acl,
-    -- The union of the rules grows when a user adds one.
+    -- integrity.violations changes when a user adds a rule.
     relation.relation_name = 'integrity.violations' as is_union,
     pg_get_viewdef(class.oid) as query
   from integrity.guard_relation as relation
@@ -46,7 +46,7 @@ select
           attribute.attrelid = listed.oid
           and attribute.attnum > 0
       ),
-      -- Those that change what the view does; a release of PostgreSQL may keep others there for itself.
+      -- Options that change the result of the view; versions of PostgreSQL may store others.
       'options', (
         select
           jsonb_agg(
@@ -76,7 +76,7 @@ select
             ) as thing
           )
       end,
-      -- Each part of the union has the one form, and each rule has its part.
+      -- All parts of the union have the same form, and each rule has a part.
       'parts', case
         when listed.is_union
           then (
@@ -120,6 +120,6 @@ select
 from listed;
 
 comment on view integrity.guard_view is
-'What the catalog says now of our views. For integrity.guard_found.';
+'The views of the layer, as the catalog has them. Part of integrity.guard_found.';
 
 revoke all on integrity.guard_view from public;

@@ -76,6 +76,6 @@ end
 $$;
 
 comment on function integrity.made_up_row(regclass, jsonb) is
-'Returns a row that a table would take: the given columns, and a value of its type for every other column that is NOT NULL without a default. A foreign key gets the key of some row that exists. For integrity.probe_approval().';
+'Returns a row that can be inserted into the table: the given columns, and a value for every other column that is NOT NULL without a default. A foreign key column gets the key of an existing row. Called by integrity.probe_approval().';
 
 revoke all on function integrity.made_up_row(regclass, jsonb) from public;

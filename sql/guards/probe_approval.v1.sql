@@ -33,7 +33,7 @@ begin
   inner join pg_namespace as schema
     on own.connamespace = schema.oid;
 
-  -- From here on only what the app itself could write, and as who it would be.
+  -- From here on, write as the app does, with the rights of as_role.
   if as_role is not null then
     execute format('set local role %I', as_role);
   end if;
@@ -88,7 +88,7 @@ begin
         hint = 'A trigger of the layer is missing or disabled: see integrity.guard_status.';
   end if;
 
-  -- Everything is taken back, whatever the caller does next.
+  -- Roll back everything written above.
   raise exception 'probed'
     using errcode = 'QI001';
 exception
@@ -98,6 +98,6 @@ end
 $$;
 
 comment on function integrity.probe_approval(text) is
-'Approves a made-up application to a made-up quest, as the current role or as another that the current one may become, checks what followed, and takes everything back. Returns nothing when an approval works, else fails as the approval did. Only numbers of identity columns stay used up. `quest-integrity guards --probe` calls it.';
+'Approves a made-up application to a made-up quest, as the current role or as as_role, checks the result and rolls everything back. Returns nothing when the approval works, else raises its error. Uses up values of identity columns. Called by `quest-integrity guards --probe`.';
 
 revoke all on function integrity.probe_approval(text) from public;

@@ -2,7 +2,7 @@ create or replace function integrity.record_guards(new_rules text[] default arra
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
--- These change how PostgreSQL prints a definition.
+-- These settings change how PostgreSQL prints a definition.
 set quote_all_identifiers = off
 set intervalstyle = postgres
 as $$
@@ -43,8 +43,8 @@ begin
 
   delete from integrity.guard;
 
-  -- What a constraint looks like in the catalog is read off empty copies of the tables: on the real ones it may have to
-  -- wait for rows to be repaired, and what is there already need not be right.
+  -- Read the catalog entries of the constraints from empty copies of the tables: on the real tables a constraint can be
+  -- missing until rows are repaired, or be altered.
   for law in
     select distinct listed.relation
     from integrity.law as listed
@@ -77,7 +77,7 @@ begin
     from integrity.guard_found as seen
   ),
 
-  -- The law, as the copies have it, under the names of the real tables.
+  -- The constraints of the copies, with the names of the real tables.
   modelled as (
     select
       model.kind,
@@ -210,13 +210,13 @@ begin
     from found
     where
       coalesce(found.parent, found.identity) not like 'integrity.model\_%'
-      -- Of an app table only what is named in the law.
+      -- Constraints of app tables come from modelled.
       and not (
         found.kind in ('constraint', 'index')
         and found.parent not like 'integrity.%'
       )
       and found.kind not in ('setting', 'subscription', 'role')
-      -- Rules that a user added, with their views and repairs, are the user's.
+      -- Rules added by a user, with their views and repairs, are not part of the layer.
       and not exists (
         select
         from integrity.rule as rule
@@ -230,7 +230,7 @@ begin
       )
   ),
 
-  -- Of the event log's partitions one stands for all; the default one is always there.
+  -- One partition of the event log stands for all; the default partition always exists and has its own entries.
   ruled as (
     select
       observed.kind,
@@ -266,7 +266,7 @@ begin
     ruled.identity,
     ruled.facts,
     ruled.definition,
-    -- The order in which everything could be built again: of functions and views the order in which they were.
+    -- An order in which everything can be created again: functions and views in the order of their creation.
     row_number() over (
       order by
         array_position(
@@ -302,7 +302,7 @@ begin
     select distinct listed.relation
     from integrity.law as listed
   loop
-    -- Together, since they reference each other.
+    -- CASCADE, since they reference each other.
     execute format('drop table integrity.%I cascade', 'model_' || law.relation);
   end loop;
 
@@ -311,6 +311,6 @@ end
 $$;
 
 comment on function integrity.record_guards(text[]) is
-'Takes the layer as it is now for how it should be: writes integrity.guard anew and seals it. The last step of a migration, which names the rules it adds. Called by hand it accepts whatever was changed, so look at integrity.guard_status first.';
+'Rewrites integrity.guard from the layer as it is now, and seals it. Last step of a migration, which passes the rules that it adds. Called by hand, it accepts every change made to the layer: look at integrity.guard_status first.';
 
 revoke all on function integrity.record_guards(text[]) from public;

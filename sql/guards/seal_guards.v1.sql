@@ -16,6 +16,6 @@ as $$
 $$;
 
 comment on function integrity.seal_guards() is
-'Notes how many entries the manifest has and their digest, so that a change by anything but these functions shows.';
+'Records the number of entries of the manifest and their digest, so that any other change of the manifest is reported.';
 
 revoke all on function integrity.seal_guards() from public;

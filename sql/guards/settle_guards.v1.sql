@@ -3,7 +3,7 @@ returns integer
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- These change how PostgreSQL prints a definition.
+-- These settings change how PostgreSQL prints a definition.
 set quote_all_identifiers = off
 set intervalstyle = postgres
 as $$
@@ -25,6 +25,6 @@ end
 $$;
 
 comment on function integrity.settle_guards() is
-'Notes which constraints no longer wait for rows to be repaired: from now on it is damage when one of them is not enforced. Returns how many.';
+'Clears waiting for the constraints that are enforced by now: from then on it is damage when one of them is not. Returns how many it cleared.';
 
 revoke all on function integrity.settle_guards() from public;
