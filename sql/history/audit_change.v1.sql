@@ -21,6 +21,6 @@ left join integrity.audit_count as counted
     and known.rule = counted.rule;
 
 comment on view integrity.audit_change is
-'Every violation of the last recorded audit, new or old, and those of the audit before that are fixed. In the first audit all are new. Its columns are what `quest-integrity history --detailed` writes.';
+'Every violation of the last recorded audit, new or old, and the violations fixed since the audit before it. All are new in the first audit. `quest-integrity history --detailed` writes these columns.';
 
 revoke all on integrity.audit_change from public;

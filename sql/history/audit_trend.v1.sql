@@ -27,6 +27,6 @@ cross join lateral (
 ) as found;
 
 comment on view integrity.audit_trend is
-'One row per recorded audit: violations by severity, how many of them are new since the audit before and how many of that one''s are fixed, and how many objects the guards saw damaged. Its columns are what `quest-integrity history` writes.';
+'One row per recorded audit: errors and warnings, how many violations are new and how many fixed since the audit before it, and how many objects the guards reported as damage. `quest-integrity history` writes these columns.';
 
 revoke all on integrity.audit_trend from public;

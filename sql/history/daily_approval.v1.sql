@@ -11,6 +11,6 @@ left join integrity.event as approval
 group by series.day;
 
 comment on view integrity.daily_approval is
-'Approvals on each of the last thirty days, by UTC, zero counts included.';
+'Approvals on each of the last 30 days in UTC, also days without approvals.';
 
 revoke all on integrity.daily_approval from public;

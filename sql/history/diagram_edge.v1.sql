@@ -48,6 +48,6 @@ group by
   logged.target;
 
 comment on view integrity.diagram_edge is
-'The edges of four diagrams, see integrity.diagram_node: the foreign keys of the law and how far they are enforced; and the changes of status that the event log saw, with their number.';
+'The edges of the diagrams in integrity.diagram_node: the foreign keys of the law with their state, and the changes of status in the event log with their number.';
 
 revoke all on integrity.diagram_edge from public;

@@ -3,7 +3,7 @@ select
   'law' as diagram,
   task.relation as node,
   format('%s: %s', task.marker, task.condition) as note,
-  -- From left to right as the law goes round.
+  -- From left to right, in the direction of the foreign keys.
   array_position(
     array['applications_application', 'quests_questparticipant', 'quests_quest'], task.relation
   ) as position
@@ -28,6 +28,6 @@ from integrity.law as law
 where law.name like '%\_status\_known';
 
 comment on view integrity.diagram_node is
-'The nodes of four diagrams: "law", the tables with what sets their marker, and for each table of the law the statuses that it may have. Positions order the nodes of one diagram.';
+'The nodes of four diagrams: "law" has the tables with the conditions of their markers, and a diagram for each of these tables has the statuses of its rows. position orders the nodes of a diagram.';
 
 revoke all on integrity.diagram_node from public;

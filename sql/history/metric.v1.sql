@@ -1,5 +1,5 @@
 create or replace view integrity.metric as
--- Clients choose their names: a label must not have more values than somebody can read.
+-- Clients choose their application_name: keep the number of label values small.
 with ranked as (
   select
     correction.application_name,
@@ -72,6 +72,6 @@ from ranked
 group by ranked.client;
 
 comment on view integrity.metric is
-'What monitoring wants to know, a row per sample: name, meaning, labels, value; all are gauges. `quest-integrity metrics` prints it.';
+'One row per sample for monitoring: name, meaning, labels, value. All metrics are gauges. `quest-integrity metrics` prints them.';
 
 revoke all on integrity.metric from public;

@@ -8,7 +8,7 @@ declare
   new_run bigint;
   run_started timestamptz;
 begin
-  -- One at a time: each is compared with the one before.
+  -- One audit at a time: each is compared with the one before.
   lock table integrity.audit_run in share row exclusive mode;
 
   insert into integrity.audit_run (actor)
@@ -18,7 +18,7 @@ begin
     started_at
   into new_run, run_started;
 
-  -- The database is audited once, so that counts and keys are of the same moment.
+  -- One call of audit(), so that counts and keys agree.
   with found as materialized (
     select
       violation.rule,
@@ -28,7 +28,8 @@ begin
     from integrity.audit() as violation
   ),
 
-  -- Not an anti-join: PostgreSQL cannot know how many were found, and a nested loop over a million would never end.
+  -- Not an anti-join: the planner cannot estimate how many were found and would choose a nested loop, too slow for a
+  -- million.
   missing as (
     select known.key
     from integrity.audit_violation as known
@@ -93,6 +94,6 @@ end
 $$;
 
 comment on function integrity.record_audit() is
-'Audits the whole database and keeps the outcome: counts per rule, the keys of all violations, the damage that the guards see. A violation is stored once, with the run that saw it first and the run that saw it gone. Returns the run''s id.';
+'Audits the whole database and records the result: counts per rule, the keys of all violations and the damage that the guards report. Records each violation once, with the first run that found it and the first run that no longer did. Returns the id of the run.';
 
 revoke all on function integrity.record_audit() from public;

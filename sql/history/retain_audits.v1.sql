@@ -12,7 +12,7 @@ begin
     raise exception 'cannot keep audits for %', coalesce(keep::text, 'NULL')
       using
         errcode = 'invalid_parameter_value',
-        hint = 'Give an age, such as interval ''12 months''; the last audit always stays.';
+        hint = 'Pass an age such as interval ''12 months''; the last audit is always kept.';
   end if;
 
   lock table integrity.audit_run in share row exclusive mode;
@@ -24,7 +24,7 @@ begin
 
   get diagnostics dropped = row_count;
 
-  -- What was gone in the oldest run that is left is in none of them.
+  -- A violation that was fixed by the oldest kept run is in no kept run.
   delete from integrity.audit_violation as known
   where known.gone_run <= (select min(run.id) from integrity.audit_run as run);
 
@@ -33,6 +33,6 @@ end
 $$;
 
 comment on function integrity.retain_audits(interval) is
-'The retention of recorded audits: drops those older than the given age, but never the last one, and the violations that no kept audit saw. Returns how many audits were dropped.';
+'Deletes the recorded audits older than the given age, but never the last one, and the violations that no kept audit found. Returns how many audits it deleted. Refuses a NULL or negative age.';
 
 revoke all on function integrity.retain_audits(interval) from public;
