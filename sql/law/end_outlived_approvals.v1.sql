@@ -3,20 +3,20 @@ returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- A plan is kept for the session: one made while the tables were small would read all of them for every row.
+-- Plans are cached for the session: one made while the tables were small would scan all of them for every row.
 set enable_seqscan = off
 as $$
 declare
   outlived bigint[];
 begin
   if tg_op = 'UPDATE' then
-    -- A save that changes nothing is no approval.
+    -- The row was approved before, for the same quest and applicant.
     if old.status = 'approved' and (old.quest_id, old.applicant_id) = (new.quest_id, new.applicant_id) then
       return new;
     end if;
   end if;
 
-  -- One that this transaction wrote, which has an age below one, is no old row: the key refuses the second approval.
+  -- age(xmin) is 0 for a row written by this transaction, which is no old row: the key refuses the second approval.
   outlived := array(
     select application.id
     from public.applications_application as application
@@ -55,7 +55,7 @@ end
 $$;
 
 comment on function integrity.end_outlived_approvals() is
-'Trigger function. An approval from before the law that outlived its participant ended when that participant did: it becomes kicked when the applicant is approved again, which the key on approved applications would refuse otherwise.';
+'Trigger function. When a user is approved again for a quest, locks the quest and sets older approvals of the user that have no active participant to kicked. Otherwise integrity_approved_application_key would refuse the new approval.';
 
 revoke all on function integrity.end_outlived_approvals() from public;
 
@@ -66,4 +66,4 @@ when (new.status = 'approved')
 execute function integrity.end_outlived_approvals();
 
 comment on trigger integrity_end_outlived on public.applications_application is
-'Stands in for integrity_approved_application_has_participant while old rows break it: ends an approval without a participant when its applicant is approved again.';
+'Stand-in trigger for integrity_approved_application_has_participant while old rows break it. Ends an approval without a participant when its applicant is approved again.';

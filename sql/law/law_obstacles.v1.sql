@@ -41,6 +41,6 @@ end
 $$;
 
 comment on function integrity.law_obstacles(text) is
-'How many groups of rows (for a key) or rows (for a CHECK) keep a constraint of the law from being attached.';
+'Returns how many rows (of a CHECK) or groups of rows (of a unique key) keep a constraint of the law from being added. Refuses a foreign key.';
 
 revoke all on function integrity.law_obstacles(text) from public;

@@ -100,6 +100,6 @@ select
 from observed;
 
 comment on view integrity.law_status is
-'Every constraint of the law, how far it is enforced (missing, waiting, index invalid, index built, not validated, stood in for, enforced), and the statement that takes it one step further.';
+'Every constraint of the law with its state (missing, waiting, index invalid, index built, not validated, stood in for, enforced) and the statement that takes it one step further, NULL when there is none.';
 
 revoke all on integrity.law_status from public;

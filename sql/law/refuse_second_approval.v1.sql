@@ -3,18 +3,18 @@ returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- A plan is kept for the session: one made while the tables were small would read all of them for every row.
+-- Plans are cached for the session: one made while the tables were small would scan all of them for every row.
 set enable_seqscan = off
 as $$
 begin
   if tg_op = 'UPDATE' then
-    -- An old duplicate must still be saved unchanged.
+    -- Allow an update that keeps an old duplicate.
     if old.integrity_approved and (old.quest_id, old.applicant_id) = (new.quest_id, new.applicant_id) then
       return null;
     end if;
   end if;
 
-  -- Two transactions that approve for one quest meet here: the second looks when the first has ended.
+  -- Serializes approvals for one quest: the second transaction waits here until the first has ended.
   perform
   from public.quests_quest
   where id = new.quest_id
@@ -43,7 +43,7 @@ end
 $$;
 
 comment on function integrity.refuse_second_approval() is
-'Trigger function. Refuses a second approved application of one user to one quest under the name of the key that forbids it, so that the rule holds for new writes also while old duplicates still keep that key from being built.';
+'Trigger function. Locks the quest, then refuses a second approved application of one user to it. Raises the error of integrity_approved_application_key, which old duplicates keep from being built.';
 
 revoke all on function integrity.refuse_second_approval() from public;
 
@@ -54,4 +54,4 @@ when (new.integrity_approved)
 execute function integrity.refuse_second_approval();
 
 comment on trigger integrity_refuse_second_approval on public.applications_application is
-'Stands in for integrity_approved_application_key while old duplicates keep it from being built: refuses a second approval.';
+'Stand-in trigger for integrity_approved_application_key while old duplicates keep it from being built. Refuses a second approval.';

@@ -17,11 +17,11 @@ begin
       table = tg_table_name,
       column = 'status',
       constraint = tg_argv[0],
-      hint = 'Write one of the known statuses, or extend the law first if the app has a new one.';
+      hint = 'Write a known status. If the app has a new one, add it to the law first.';
 end
 $$;
 
 comment on function integrity.refuse_unknown_status() is
-'Trigger function. Refuses a newly written unknown status under the name of the CHECK given as its argument, so that the rule holds for new writes also while old rows still keep that CHECK from being attached.';
+'Trigger function. Refuses to write an unknown status, but not an update that keeps it. Raises the error of the CHECK named by its argument, which old rows keep from being added.';
 
 revoke all on function integrity.refuse_unknown_status() from public;
