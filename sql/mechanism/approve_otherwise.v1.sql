@@ -8,11 +8,11 @@ create or replace function integrity.approve_otherwise(
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
--- A plan is kept for the session: one made while the tables were small would read all of them for every row.
+-- Plans are cached for the session: one made while the tables were small would scan all of them for every row.
 set enable_seqscan = off
 as $$
 declare
-  -- As the caller found the quest when it has taken it.
+  -- How the caller found the quest if is_taken.
   old_status text := 'open';
   old_assignee uuid;
   new_status text;
@@ -47,7 +47,7 @@ begin
     joined_at,
     id
   limit 1
-  -- Moving a dropped participant away locks no quest: without this lock the row can be gone when it is updated.
+  -- Lock the row: a dropped participant can be moved to another quest without a lock on this one.
   for no key update;
 
   participant_after := participant_before;
@@ -74,7 +74,7 @@ begin
   assignee := integrity.derived_assignee(of_quest, old_assignee);
   new_status := integrity.derived_status(old_status, assignee);
 
-  -- Rarely: what the caller wrote is right, and so is a quest that somebody is on.
+  -- Rare: usually what the caller wrote, or the quest as it was, is right.
   if
     (not is_taken and (assignee is distinct from old_assignee or new_status <> old_status))
     or (is_taken and assignee is distinct from applicant)
@@ -97,6 +97,6 @@ end
 $$;
 
 comment on function integrity.approve_otherwise(bigint, uuid, bigint, text, boolean) is
-'The approvals that are not the usual one: somebody is on the quest already, it is assigned or not open, or the applicant has a participant row. Inserts the participant, reactivates a dropped one, leaves an active one as it is; then derives the quest and logs the event. Called by integrity.on_application_approved(), which says whether it has taken the quest for the applicant (is_taken).';
+'Does the approvals that integrity.on_application_approved(), its caller, does not do: the quest is not open, is assigned or has an active participant, or the applicant has a participant row. Inserts the participant, makes a dropped one active or keeps an active one; then derives the quest and logs the event. is_taken: the caller has assigned the quest to the applicant, and so locked it. Returns true.';
 
 revoke all on function integrity.approve_otherwise(bigint, uuid, bigint, text, boolean) from public;

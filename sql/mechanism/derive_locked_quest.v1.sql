@@ -13,7 +13,7 @@ declare
   announced text;
 begin
   if assignee is distinct from old_assignee or new_status <> old_status then
-    -- Tells the quest's own trigger that this write is derived already; the law does not listen to it.
+    -- Tells the quest's trigger that this write is derived already. No constraint depends on the setting.
     announced := set_config('integrity.derived_quest', of_quest::text, true);
 
     update public.quests_quest
@@ -31,6 +31,6 @@ end
 $$;
 
 comment on function integrity.derive_locked_quest(bigint, text, uuid) is
-'Derives status and assignee of a quest that the caller has locked, given what they are; writes it only when they differ. Returns the assignee.';
+'Derives status and assignee of a quest that the caller has locked, given its present ones. Writes the quest only when they differ. Returns the assignee.';
 
 revoke all on function integrity.derive_locked_quest(bigint, text, uuid) from public;

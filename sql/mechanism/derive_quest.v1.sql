@@ -10,7 +10,7 @@ declare
   quest record;
   assignee uuid;
 begin
-  -- Two transactions that change the participants of one quest meet here: the second reads when the first has ended.
+  -- Serializes changes to the participants of one quest: the second transaction waits here until the first has ended.
   select
     status,
     assigned_to_id
@@ -38,6 +38,6 @@ end
 $$;
 
 comment on function integrity.derive_quest(bigint) is
-'Locks a quest and derives its status and assignee from its active participants; writes it only when they differ, and returns them before and after when it did.';
+'Locks the quest, then derives its status and assignee from its active participants. Writes the quest only when they differ, and then returns them before and after; else returns NULLs.';
 
 revoke all on function integrity.derive_quest(bigint) from public;

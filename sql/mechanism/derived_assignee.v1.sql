@@ -6,7 +6,7 @@ returns uuid
 language sql
 stable
 set search_path = pg_catalog, pg_temp
--- A plan is kept for the session: one made while the tables were small would read all of them for every row.
+-- Plans are cached for the session: one made while the tables were small would scan all of them for every row.
 set enable_seqscan = off
 as $$
   select
@@ -35,6 +35,6 @@ as $$
 $$;
 
 comment on function integrity.derived_assignee(bigint, uuid) is
-'Who a quest is assigned to by its active participants: the written assignee if active, else the earliest by joined_at and id, else nobody (NULL).';
+'Returns the assignee that a quest has by its active participants: the written one if active, else the earliest by joined_at and id, else NULL.';
 
 revoke all on function integrity.derived_assignee(bigint, uuid) from public;

@@ -16,6 +16,6 @@ as $$
 $$;
 
 comment on function integrity.derived_status(text, uuid) is
-'The status of a quest by its assignee: open without one, in-progress with one. A completed quest is left alone, and so is an unknown status, which the law refuses.';
+'Returns the status that a quest has by its assignee: open without one, in-progress with one. Returns completed, and any unknown status, as it is.';
 
 revoke all on function integrity.derived_status(text, uuid) from public;

@@ -15,14 +15,14 @@ end
 $$;
 
 comment on function integrity.lock_quest() is
-'Trigger function. Locks the quest before a participant is inserted, so that two writers of one quest queue on the quest and not on each other''s rows.';
+'Trigger function. Locks the quest before a participant is inserted, so that concurrent writers of one quest wait for the quest and not for each other''s rows.';
 
 revoke all on function integrity.lock_quest() from public;
 
 create or replace trigger integrity_lock_quest
 before insert on public.quests_questparticipant
 for each row
--- Comes before integrity_mark, in alphabetical order. An approval marks what it inserts, and has locked the quest.
+-- Fires before integrity_mark, by alphabetical order. An approval has locked the quest and sets the marker itself.
 when (new.integrity_active is null)
 execute function integrity.lock_quest();
 

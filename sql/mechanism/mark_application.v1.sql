@@ -10,15 +10,15 @@ end
 $$;
 
 comment on function integrity.mark_application() is
-'Trigger function. Sets the marker integrity_approved of an application to its definition.';
+'Trigger function. Sets the marker integrity_approved: TRUE when status is approved, else NULL.';
 
 revoke all on function integrity.mark_application() from public;
 
--- Without WHEN: PostgreSQL reads its condition anew for every statement, which takes longer than to call the function.
+-- No WHEN: PostgreSQL reads its condition again for every statement, which takes longer than to call the function.
 create or replace trigger integrity_mark
 before insert or update of status, integrity_approved on public.applications_application
 for each row
 execute function integrity.mark_application();
 
 comment on trigger integrity_mark on public.applications_application is
-'Keeps the marker integrity_approved equal to its definition, whatever a write says.';
+'Sets the marker integrity_approved, whatever a statement writes to it.';

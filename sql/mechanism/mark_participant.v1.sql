@@ -10,15 +10,15 @@ end
 $$;
 
 comment on function integrity.mark_participant() is
-'Trigger function. Sets the marker integrity_active of a participant to its definition.';
+'Trigger function. Sets the marker integrity_active: TRUE when status is not dropped, else NULL.';
 
 revoke all on function integrity.mark_participant() from public;
 
--- Without WHEN: PostgreSQL reads its condition anew for every statement, which takes longer than to call the function.
+-- No WHEN: PostgreSQL reads its condition again for every statement, which takes longer than to call the function.
 create or replace trigger integrity_mark
 before insert or update of status, integrity_active on public.quests_questparticipant
 for each row
 execute function integrity.mark_participant();
 
 comment on trigger integrity_mark on public.quests_questparticipant is
-'Keeps the marker integrity_active equal to its definition, whatever a write says.';
+'Sets the marker integrity_active, whatever a statement writes to it.';

@@ -10,15 +10,15 @@ end
 $$;
 
 comment on function integrity.mark_quest() is
-'Trigger function. Sets the marker integrity_assigned of a quest to its definition.';
+'Trigger function. Sets the marker integrity_assigned: TRUE when assigned_to_id is not null, else NULL.';
 
 revoke all on function integrity.mark_quest() from public;
 
--- Without WHEN: PostgreSQL reads its condition anew for every statement, which takes longer than to call the function.
+-- No WHEN: PostgreSQL reads its condition again for every statement, which takes longer than to call the function.
 create or replace trigger integrity_mark
 before insert or update of status, assigned_to_id, integrity_assigned on public.quests_quest
 for each row
 execute function integrity.mark_quest();
 
 comment on trigger integrity_mark on public.quests_quest is
-'Keeps the marker integrity_assigned equal to its definition, whatever a write says.';
+'Sets the marker integrity_assigned, whatever a statement writes to it.';

@@ -3,14 +3,14 @@ returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- A plan is kept for the session: one made while the tables were small would read all of them for every row.
+-- Plans are cached for the session: one made while the tables were small would scan all of them for every row.
 set enable_seqscan = off
 as $$
 declare
   after jsonb;
 begin
   if tg_op = 'UPDATE' then
-    -- A save that changes nothing of this.
+    -- The row stays approved for the same quest and applicant.
     if
       new.integrity_approved
       and new.quest_id = old.quest_id
@@ -56,7 +56,7 @@ end
 $$;
 
 comment on function integrity.on_application_ended() is
-'Trigger function. When an application stops being approved, is deleted or moves to another quest or applicant, the participant it stood for is dropped, unless another approval still stands for it.';
+'Trigger function. When an application stops being approved, is deleted, or moves to another quest or applicant: locks the quest, logs the event and sets a joined or in_progress participant to dropped, unless the user has another approved application to the quest.';
 
 revoke all on function integrity.on_application_ended() from public;
 
@@ -73,7 +73,7 @@ when (old.integrity_approved)
 execute function integrity.on_application_ended();
 
 comment on trigger integrity_ended_on_update on public.applications_application is
-'Drops the participant of an application that stops being approved or moves away.';
+'Sets the participant to dropped when its application stops being approved or moves to another quest or applicant.';
 
 comment on trigger integrity_ended_on_delete on public.applications_application is
-'Drops the participant of an approved application that is deleted.';
+'Sets the participant to dropped when its approved application is deleted.';

@@ -3,7 +3,7 @@ returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
--- A plan is kept for the session: one made while the tables were small would read all of them for every row.
+-- Plans are cached for the session: one made while the tables were small would scan all of them for every row.
 set enable_seqscan = off
 as $$
 declare
@@ -52,7 +52,7 @@ end
 $$;
 
 comment on function integrity.on_participant_ended() is
-'Trigger function. When a participant is dropped, deleted or moved away, its approved application becomes kicked and the quest is derived again.';
+'Trigger function. When a participant is dropped, is deleted, or moves to another quest or user: locks the quest, sets the approved application to kicked unless the user is still an active participant, derives the quest and logs the event.';
 
 revoke all on function integrity.on_participant_ended() from public;
 
@@ -75,7 +75,7 @@ for each row
 execute function integrity.on_participant_ended();
 
 comment on trigger integrity_ended_on_update on public.quests_questparticipant is
-'Ends the approved application and derives the quest when a participant is dropped or moved away.';
+'Sets the approved application to kicked and derives the quest when a participant is dropped or moves to another quest or user.';
 
 comment on trigger integrity_ended_on_delete on public.quests_questparticipant is
-'Ends the approved application and derives the quest when a participant is deleted.';
+'Sets the approved application to kicked and derives the quest when a participant is deleted.';

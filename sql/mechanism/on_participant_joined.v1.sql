@@ -7,7 +7,8 @@ as $$
 declare
   quest record;
 begin
-  -- An approval derives the quest itself. Not asked in WHEN, whose conditions are read anew for every statement.
+  -- An approval derives the quest and logs the event itself. Not in WHEN: PostgreSQL reads its condition again for
+  -- every statement.
   if current_setting('integrity.derived_quest', true) = new.quest_id::text then
     return null;
   end if;
@@ -29,7 +30,7 @@ end
 $$;
 
 comment on function integrity.on_participant_joined() is
-'Trigger function. A quest that gains an active participant is derived again. An approval does so itself: who comes in by one is part of its event.';
+'Trigger function. When a quest gains an active participant, locks and derives the quest and logs the event. Does nothing inside an approval, which does so itself.';
 
 revoke all on function integrity.on_participant_joined() from public;
 
@@ -56,4 +57,4 @@ comment on trigger integrity_joined_on_insert on public.quests_questparticipant 
 'Derives the quest when an active participant is inserted.';
 
 comment on trigger integrity_joined_on_update on public.quests_questparticipant is
-'Derives the quest when a dropped participant returns or one is moved here.';
+'Derives the quest when a dropped participant becomes active again or an active one moves to it.';

@@ -9,7 +9,7 @@ declare
   written_assignee constant uuid := new.assigned_to_id;
 begin
   if tg_op = 'UPDATE' and tg_nargs = 0 then
-    -- Neither a save that changes nothing of this nor what the mechanism derived itself.
+    -- The update changes neither status nor assignee, or the mechanism has derived it already.
     if (
       (new.status <> old.status or new.assigned_to_id is distinct from old.assigned_to_id)
       and current_setting('integrity.derived_quest', true) is distinct from new.id::text
@@ -35,12 +35,12 @@ end
 $$;
 
 comment on function integrity.on_quest_write() is
-'Trigger function. Derives status and assignee of a quest from its active participants, whatever was written, and logs a write that it overrode: the app saves whole rows from stale instances.';
+'Trigger function. Derives status and assignee of a quest from its active participants, whatever was written: the app saves whole rows from stale instances. Logs a write that it overrides. With an argument it derives also when an update changes neither.';
 
 revoke all on function integrity.on_quest_write() from public;
 
--- The update has no WHEN: PostgreSQL reads its condition anew for every statement, which takes longer than to call the
--- function, which asks the same.
+-- No WHEN on the update: PostgreSQL reads its condition again for every statement, which takes longer than to call the
+-- function, which checks the same.
 create or replace trigger integrity_derive_on_insert
 before insert on public.quests_quest
 for each row
@@ -56,7 +56,7 @@ for each row
 execute function integrity.on_quest_write();
 
 comment on trigger integrity_derive_on_insert on public.quests_quest is
-'Derives a new quest that claims to be assigned or in progress.';
+'Derives a quest that is inserted as assigned or in progress.';
 
 comment on trigger integrity_derive_on_update on public.quests_quest is
 'Derives a quest whose status or assignee changes.';
