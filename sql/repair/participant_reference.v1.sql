@@ -40,6 +40,6 @@ where
   and reference.confrelid = to_regclass(format('%I.quests_questparticipant', installation.app_schema));
 
 comment on view integrity.participant_reference is
-'The columns, in any table, whose foreign key points at a participant''s id, alone or with more of the participant, found from the catalog.';
+'Every column, in any table, with a foreign key to a participant''s id, alone or as part of a composite key. row_key: the SQL expression of the row''s primary key, or of the whole row where there is none.';
 
 revoke all on integrity.participant_reference from public;

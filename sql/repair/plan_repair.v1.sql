@@ -14,7 +14,7 @@ declare
   planned bigint;
   known bigint[];
 begin
-  -- No rule looks beyond one quest: what a repair brings about is found where it was at work.
+  -- A rule reads one quest only, so a repair can cause new violations only on the quests of its run.
   if of_quest is not null then
     known := array[of_quest];
   else
@@ -31,7 +31,7 @@ begin
     violation.key,
     violation.quest_id
   from (
-    -- PostgreSQL executes the one that is asked for.
+    -- PostgreSQL executes only one of the two.
     select everything.*
     from integrity.audit() as everything
     where
@@ -70,6 +70,6 @@ end
 $$;
 
 comment on function integrity.plan_repair(bigint, text[], uuid, bigint, bigint) is
-'Lists the repairable violations of a run, optionally of some rules, one user or one quest, at most so many. Called again, it adds only what is new on the same quests. Returns how many it listed.';
+'Adds the repairable violations to a repair run, in the order of repairs: those of some rules, one user or one quest (NULL for all), and at most at_most. Called again, it adds only new violations on the quests of the run. Returns how many it added.';
 
 revoke all on function integrity.plan_repair(bigint, text[], uuid, bigint, bigint) from public;

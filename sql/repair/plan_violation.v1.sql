@@ -8,7 +8,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- What comes first in the order of repairs may be what the violation follows from.
+  -- A violation can follow from one that is repaired before it.
   with subject as (
     select
       violation.quest_id,
@@ -46,12 +46,12 @@ begin
     raise exception 'there is no violation % that has a repair', quote_literal(violation_key)
       using
         errcode = 'no_data_found',
-        hint = 'integrity.violations lists them.';
+        hint = 'integrity.violations lists the keys.';
   end if;
 end
 $$;
 
 comment on function integrity.plan_violation(bigint, text) is
-'Lists one violation, given by its key, and those of its quest that come before it in the order of repairs, as all that a repair run is to do.';
+'Adds one violation, given by its key, to a repair run, and before it the violations of its quest that come earlier in the order of repairs. Refuses a key without a violation or without a repair.';
 
 revoke all on function integrity.plan_violation(bigint, text) from public;

@@ -9,7 +9,7 @@ language plpgsql
 -- Volatile, so that it sees what the calling function has just written.
 volatile
 set search_path = pg_catalog, pg_temp
--- What a row looks like must not depend on who looks: an undo compares with what another session recorded.
+-- Rows must look the same in every session: an undo compares them with what another session recorded.
 set timezone = 'UTC'
 set intervalstyle = 'iso_8601'
 set bytea_output = 'hex'
@@ -19,7 +19,7 @@ declare
   reference record;
   app_schema text;
 begin
-  -- An operator has no rights on the app's rows.
+  -- An operator has no rights on the app's rows: operate_rows() reads them as the owner.
   if not has_table_privilege('integrity.repair_item', 'update') then
     return query
     select
@@ -85,6 +85,6 @@ end
 $$;
 
 comment on function integrity.quest_rows(bigint[]) is
-'Every row that a repair of these quests can change: the quests, their applications and participants, and rows of any table that reference those participants.';
+'Returns every row that a repair of these quests can change, as jsonb: the quests, their applications and participants, and the rows of any table that reference those participants.';
 
 revoke all on function integrity.quest_rows(bigint[]) from public;

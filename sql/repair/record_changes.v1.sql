@@ -37,6 +37,6 @@ as $$
 $$;
 
 comment on function integrity.record_changes(bigint, text, bigint[], jsonb) is
-'Records what a repair or undo did to these quests: every row that differs from integrity.quest_rows as it was before.';
+'Records what a repair or undo changed on these quests: every row that differs from rows_before, the rows of integrity.quest_rows() from before.';
 
 revoke all on function integrity.record_changes(bigint, text, bigint[], jsonb) from public;

@@ -16,7 +16,8 @@ declare
   rows_before jsonb;
   refused_by text;
 begin
-  -- An operator has no rights on the app's rows; everybody else works with their own, which may be more than ours.
+  -- An operator has no rights on the app's rows: operate() works as the owner. Everybody else works with their own
+  -- rights.
   if not has_table_privilege('integrity.repair_item', 'update') then
     return integrity.operate(of_run, batch_size);
   end if;
@@ -66,7 +67,7 @@ begin
   order by quest.id
   for update;
 
-  -- What others have repaired or removed since the plan is gone from the view by now.
+  -- Violations that others have repaired or removed since the plan are not in the view any more.
   execute format(
     'select coalesce(array_agg(violation.key), array[]::text[]), jsonb_agg(to_jsonb(violation))
     from integrity.%I as violation
@@ -87,7 +88,7 @@ begin
     execute format('select integrity.%I($1, $2, $3)', 'repair_' || batch_rule)
     using quests, live, run_options;
 
-    -- The law speaks here and not at COMMIT, where it would take the whole batch with it.
+    -- Check the deferred constraints now: a violation at COMMIT would roll back the whole batch.
     set constraints all immediate;
     set constraints all deferred;
   exception
@@ -96,7 +97,7 @@ begin
   end;
 
   if refused_by is not null and cardinality(numbers) > 1 then
-    -- One by one, so that only those that the law refuses are left.
+    -- Repair one by one, so that only the violations that the law refuses are left.
     for each_one in 1..cardinality(numbers) loop
       perform integrity.repair_batch(of_run, 1);
     end loop;
@@ -142,6 +143,6 @@ end
 $$;
 
 comment on function integrity.repair_batch(bigint, integer) is
-'Repairs the next violations of a run, all of one rule, under the locks of their quests, and records every row changed and an event for each violation repaired. A violation whose repair the law refuses is left, with the constraint''s name. Returns how many violations it handled; 0 when the run is finished. Commit after each call.';
+'Repairs the next violations of a run, all of one rule: locks their quests, calls the repair function of the rule, and records every changed row and an event per repaired violation. Leaves a violation whose repair the law refuses, and records the constraint''s name. Returns how many violations it handled, 0 when the run is finished. Commit after each call.';
 
 revoke all on function integrity.repair_batch(bigint, integer) from public;

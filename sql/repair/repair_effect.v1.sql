@@ -19,6 +19,6 @@ having
   is distinct from (array_agg(change.after order by change.number desc))[1];
 
 comment on view integrity.repair_effect is
-'What a repair or undo did to each row in the end, first state against last: several rules may have changed one row.';
+'What a repair or undo changed in each row as a whole: its state before the first change and after the last. Leaves out a row that ended as it began.';
 
 revoke all on integrity.repair_effect from public;

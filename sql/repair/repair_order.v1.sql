@@ -4,7 +4,7 @@ select
   row_number() over (
     order by
       case rule.rule
-        -- Rows that are there twice first; then who takes part; what follows from that last.
+        -- First duplicates, then participants, then what is derived from them.
         when 'duplicate_participant' then 1
         when 'duplicate_approval' then 2
         when 'approved_without_participant' then 3

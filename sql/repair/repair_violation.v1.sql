@@ -15,11 +15,11 @@ begin
 
   perform integrity.plan_violation(new_run, violation_key);
 
-  -- The last call finds nothing left to do and ends the run.
+  -- The last call finds nothing left to do and finishes the run.
   while integrity.repair_batch(new_run, 1) > 0 loop
   end loop;
 
-  -- Gone is what the repairs before it have put right already.
+  -- gone: the repairs before it have fixed it already.
   select case item.outcome when 'gone' then 'repaired' else item.outcome end
   into strict became
   from integrity.repair_item as item
@@ -32,6 +32,6 @@ end
 $$;
 
 comment on function integrity.repair_violation(text, text, jsonb) is
-'Repairs one violation, given by its key, and before it those of its quest that come first in the order of repairs, as a run of its own that can be undone. Returns what became of it: repaired, or refused. Options as for integrity.start_repair.';
+'Repairs one violation, given by its key, in a run of its own that can be undone; before it those of its quest that come earlier in the order of repairs. Returns the outcome, repaired or refused. Options: see integrity.start_repair().';
 
 revoke all on function integrity.repair_violation(text, text, jsonb) from public;

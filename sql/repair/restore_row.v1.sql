@@ -24,7 +24,7 @@ begin
   into same_row
   from jsonb_object_keys(row_key) as member;
 
-  -- Generated columns follow by themselves.
+  -- Generated columns cannot be written.
   select
     string_agg(
       format(
@@ -61,6 +61,6 @@ end
 $$;
 
 comment on function integrity.restore_row(text, jsonb, jsonb, jsonb) is
-'Takes one recorded row change back: deletes a new row, inserts a removed one, writes the changed columns'' old values.';
+'Undoes one recorded change of a row: deletes an inserted row, inserts a deleted one, or writes the old values of the changed columns.';
 
 revoke all on function integrity.restore_row(text, jsonb, jsonb, jsonb) from public;

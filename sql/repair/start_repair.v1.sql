@@ -23,6 +23,6 @@ as $$
 $$;
 
 comment on function integrity.start_repair(text, jsonb) is
-'Opens a repair run and returns its id. Options: missing_participant is create (the default) or revoke.';
+'Starts a repair run and returns its id. Option missing_participant: create (the default) or revoke, see integrity.repair_approved_without_participant().';
 
 revoke all on function integrity.start_repair(text, jsonb) from public;

@@ -48,6 +48,6 @@ end
 $$;
 
 comment on function integrity.start_undo(bigint, text) is
-'Opens an undo of a run (a repair or an undo), lists the quests it changed, and returns the new run''s id.';
+'Starts an undo of a run (a repair or an undo): adds the quests that it changed to a new run, and returns the id of that run. Refuses an unknown run.';
 
 revoke all on function integrity.start_undo(bigint, text) from public;

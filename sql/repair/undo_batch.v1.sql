@@ -12,7 +12,8 @@ declare
   became text;
   why text;
 begin
-  -- An operator has no rights on the app's rows; everybody else works with their own, which may be more than ours.
+  -- An operator has no rights on the app's rows: operate() works as the owner. Everybody else works with their own
+  -- rights.
   if not has_table_privilege('integrity.repair_item', 'update') then
     return integrity.operate(of_run, batch_size);
   end if;
@@ -68,6 +69,6 @@ end
 $$;
 
 comment on function integrity.undo_batch(bigint, integer) is
-'Undoes the next quests of an undo run; one that the law refuses is left as it is, with the constraint''s name. Returns how many quests it handled; 0 when the run is finished. Commit after each call.';
+'Undoes the next quests of an undo run. Leaves a quest whose undo the law refuses, and records the constraint''s name. Returns how many quests it handled, 0 when the run is finished. Commit after each call.';
 
 revoke all on function integrity.undo_batch(bigint, integer) from public;

@@ -43,7 +43,7 @@ begin
       and recorded.quest_id = of_quest
       and present.content is not distinct from recorded.after
     order by
-      -- What others refer to first; the quest last, since the mechanism derives it from all the rest.
+      -- Referenced rows first; the quest last, since the mechanism derives it from the others.
       case
         when to_regclass(recorded.relation) = 'public.quests_quest'::regclass then 4
         when recorded.after is null then 1
@@ -56,7 +56,7 @@ begin
     restored := restored + 1;
   end loop;
 
-  -- The law speaks here and not at COMMIT, where it would take other quests' undo with it.
+  -- Check the deferred constraints now: a violation at COMMIT would roll back the undo of other quests.
   set constraints all immediate;
   set constraints all deferred;
 
@@ -114,6 +114,6 @@ end
 $$;
 
 comment on function integrity.undo_quest(bigint, bigint) is
-'Restores the rows of one quest that the undone run changed and nobody has changed since. The outcome is undone, partly undone (some were changed since, or the law allows no return to how it was) or changed since; the detail names the rows that are not as they were before that run.';
+'Locks one quest, then restores its rows that the undone run changed and nobody has changed since. outcome: undone; partly undone, when some rows were changed since or the mechanism does not allow their old state; changed since, when it restored none. detail: the rows that are not as they were before the run.';
 
 revoke all on function integrity.undo_quest(bigint, bigint) from public;
