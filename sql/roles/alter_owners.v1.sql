@@ -30,6 +30,6 @@ as $$
 $$;
 
 comment on function integrity.alter_owners(regrole) is
-'The statements that give the layer''s objects to a role; sequences go with their tables.';
+'Returns the statements that make a role the owner of the layer''s objects. Sequences go with their tables.';
 
 revoke all on function integrity.alter_owners(regrole) from public;

@@ -33,7 +33,7 @@ begin
         continue;
     end;
 
-    -- Who may use a schema but not pass that on is only warned.
+    -- Without the grant option GRANT only warns.
     if not has_schema_privilege(wanted.grantee, wanted.schema_id, wanted.rights) then
       return query
       select statement || ';';
@@ -43,6 +43,6 @@ end
 $$;
 
 comment on function integrity.apply_role_grants() is
-'Gives those roles of the layer that exist what integrity.role_grant says. Returns the grants that somebody else has to make, who owns the object.';
+'Grants the rights in integrity.role_grant to those roles of the layer that exist. Returns the GRANT statements that it may not run and the owner of the object has to.';
 
 revoke all on function integrity.apply_role_grants() from public;

@@ -26,7 +26,7 @@ begin
         return query
         select format('create role %I nologin;', wanted.name);
       when duplicate_object or unique_violation then
-        -- Another database of this cluster has just made it.
+        -- Another database of this cluster has just created it.
         null;
     end;
   end loop;
@@ -34,6 +34,6 @@ end
 $$;
 
 comment on function integrity.create_roles() is
-'Creates those of the roles integrity_reader, integrity_operator and integrity_owner that the cluster lacks. Returns the statements that a DBA has to run instead.';
+'Creates those of the roles integrity_reader, integrity_operator and integrity_owner that the cluster lacks. Returns the statements that it may not run and a DBA has to.';
 
 revoke all on function integrity.create_roles() from public;

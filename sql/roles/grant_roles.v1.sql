@@ -13,7 +13,7 @@ begin
   into left_to_dba
   from integrity.create_roles() as missing;
 
-  -- Whoever migrates must be able to go on when integrity_owner owns the objects.
+  -- The migrating role needs the rights of integrity_owner to change objects that integrity_owner owns.
   select role.rolname
   into migrator
   from pg_class as version
@@ -39,7 +39,7 @@ begin
       when insufficient_privilege or undefined_object then
         left_to_dba := left_to_dba || (statement || ';');
       when unique_violation then
-        -- An upgrade of another database of this cluster has just done it.
+        -- An upgrade of another database of this cluster has just granted it.
         null;
     end;
   end if;
@@ -49,7 +49,8 @@ begin
     from integrity.apply_role_grants() as missing
   );
 
-  -- The owner of the app's tables can do whatever the layer does; integrity_owner can do that and no more.
+  -- integrity_owner has only the rights that the layer needs; the owner of the app's tables has more, and is the
+  -- fallback.
   if exists (
     select
     from integrity.owner_obstacle
@@ -72,7 +73,7 @@ begin
   end loop;
 
   if to_regprocedure('integrity.expect_roles()') is not null then
-    -- What was granted is what the guards expect from now on.
+    -- Record the new owners and grants in the manifest.
     execute 'select integrity.expect_roles()';
   end if;
 
@@ -88,6 +89,6 @@ end
 $$;
 
 comment on function integrity.grant_roles() is
-'Creates the roles of the layer as far as it may, gives them what integrity.role_grant says, and the layer''s objects to integrity_owner, or, where integrity.owner_obstacle has a reason, to the owner of the app''s tables. Run it again at will, as who migrated or as a superuser. Returns what is left to a DBA, as SQL; nothing when all is in place.';
+'Creates the roles of the layer, grants them the rights in integrity.role_grant, and makes integrity_owner the owner of the layer''s objects, or the owner of the app''s tables where integrity.owner_obstacle has a reason. Can be run again at any time, by the migrating role or a superuser. Returns what is left to a DBA, as SQL; no rows when all is done.';
 
 revoke all on function integrity.grant_roles() from public;

@@ -24,6 +24,6 @@ end
 $$;
 
 comment on function integrity.operate(bigint, integer) is
-'Repairs or undoes the next batch of a run with the rights of the layer''s owner, for operators, who have none of their own on the app''s rows.';
+'Repairs or undoes the next batch of a run with the rights of the layer''s owner, for operators, who have no rights on the app''s rows. Returns how many items it handled, 0 when the run is finished.';
 
 revoke all on function integrity.operate(bigint, integer) from public;

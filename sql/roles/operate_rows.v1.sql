@@ -18,6 +18,6 @@ as $$
 $$;
 
 comment on function integrity.operate_rows(bigint[]) is
-'integrity.quest_rows with the rights of the layer''s owner, for operators.';
+'Returns the rows of integrity.quest_rows(), with the rights of the layer''s owner, for operators.';
 
 revoke all on function integrity.operate_rows(bigint[]) from public;

@@ -37,7 +37,7 @@ inner join pg_catalog.pg_roles as owner_role
     owner_role.rolname = 'integrity_owner'
     and not has_schema_privilege(owner_role.oid, schema.oid, 'usage')
 union all
--- It would not see all rows, and take what it does not see for sound.
+-- The rule views would miss the violations in hidden rows.
 select format('row-level security on %I would hide rows from integrity_owner', app_table.relation) as obstacle
 from app_table
 inner join pg_catalog.pg_roles as owner_role
@@ -46,7 +46,7 @@ inner join pg_catalog.pg_roles as owner_role
     and not owner_role.rolbypassrls
 where app_table.relrowsecurity
 union all
--- Nested in a write of ours it would run with integrity_owner's rights, which are not those it was made for.
+-- Fired by a write of the layer, it would run with the rights of integrity_owner, which can be too few.
 select format('trigger %I on %I needs rights of its own', foreign_trigger.tgname, app_table.relation) as obstacle
 from app_table
 inner join pg_catalog.pg_trigger as foreign_trigger
@@ -60,6 +60,6 @@ inner join pg_catalog.pg_proc as its_function
     and its_function.pronamespace <> 'integrity'::regnamespace;
 
 comment on view integrity.owner_obstacle is
-'Why the layer cannot be owned by integrity_owner in this database; empty when it can.';
+'The reasons why integrity_owner cannot own the layer in this database. Empty when it can.';
 
 revoke all on integrity.owner_obstacle from public;

@@ -26,7 +26,7 @@ begin
     end;
   end loop;
 
-  -- Refused, or only warned about: who may not pass a right on cannot take it back either.
+  -- What is still held: without the grant option REVOKE fails or only warns.
   return query
   select held.statement || ';'
   from integrity.role_revoke as held;
@@ -41,7 +41,7 @@ begin
     alter default privileges for role integrity_owner grant execute on functions to public;
   end if;
 
-  -- Roles are the cluster's: another database, or somebody who was given one, may still need them.
+  -- Roles belong to the cluster: another database or a member may still need them.
   for role in
     select
       known.oid,
@@ -88,6 +88,6 @@ end
 $$;
 
 comment on function integrity.revoke_roles() is
-'Takes back what integrity.grant_roles() gave: the objects return to the current user, the roles lose their privileges in this database and are dropped when nothing else in the cluster needs them. Returns what it had to leave.';
+'Undoes integrity.grant_roles(): makes the current user the owner of the layer''s objects, revokes the rights of the roles in this database, and drops the roles that nothing else in the cluster needs. Returns what it could not revoke or drop.';
 
 revoke all on function integrity.revoke_roles() from public;

@@ -3,7 +3,7 @@ with listed (grantees, kind, target, rights) as (
   values
   ('reader, operator', 'schema', 'integrity', 'usage'),
   ('reader, operator, owner', 'schema', 'app', 'usage'),
-  -- What is wrong, what happened, what enforces it.
+  -- Violations, events, law and guards.
   ('reader, operator', 'table', 'integrity.alembic_version', 'select'),
   ('reader, operator', 'table', 'integrity.approval_timeline', 'select'),
   ('reader, operator', 'table', 'integrity.audit_change', 'select'),
@@ -35,12 +35,12 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.suspect_quest', 'select'),
   ('reader, operator', 'table', 'integrity.violation_summary', 'select'),
   ('reader, operator', 'table', 'integrity.violations', 'select'),
-  -- An audit says whom it concerns and how many rows it looked at. Nobody's texts, and no password.
+  -- What an audit reads and prints: ids, statuses and usernames; no free text and no password.
   ('reader, operator', 'table', 'app.users_user', 'select (id, username)'),
   ('reader, operator', 'table', 'app.quests_quest', 'select (id, status, assigned_to_id)'),
   ('reader, operator', 'table', 'app.applications_application', 'select (id, status, quest_id, applicant_id)'),
   ('reader, operator', 'table', 'app.quests_questparticipant', 'select (id, status, quest_id, user_id)'),
-  -- Repairs keep whole rows of the app, with people's texts: not for every reader.
+  -- Repairs record whole rows of the app, with free text: readers get only the other columns.
   ('reader', 'table', 'integrity.repair_change', 'select (run, number, rule, quest_id, relation, row_key)'),
   ('operator', 'table', 'integrity.repair_change', 'select'),
   ('operator', 'table', 'integrity.repair_effect', 'select'),
@@ -55,15 +55,15 @@ with listed (grantees, kind, target, rights) as (
   ('operator', 'function', 'integrity.undo_batch(bigint, integer)', 'execute'),
   ('operator', 'function', 'integrity.operate(bigint, integer)', 'execute'),
   ('operator', 'function', 'integrity.operate_rows(bigint[])', 'execute'),
-  -- What triggers and repairs do to the app's rows; nothing else of the app's can they touch.
+  -- What triggers and repairs need on the app's tables, and nothing else.
   ('owner', 'table', 'app.users_user', 'select (id, username)'),
   ('owner', 'table', 'app.quests_quest', 'select, update (status, assigned_to_id, integrity_assigned)'),
   ('owner', 'table', 'app.applications_application', 'select, update (status, integrity_approved)'),
   ('owner', 'table', 'app.quests_questparticipant', 'select, insert, update, delete')
 ),
 
--- Materialized, so that PostgreSQL looks up only what is listed here: it refuses to look into a schema that the caller
--- may not use, and would otherwise be free to look up every table of the database.
+-- Materialized, so that PostgreSQL looks up only the objects listed here. Otherwise it may look up every table of the
+-- database, and fails for a schema that the caller may not use.
 placed as materialized (
   select
     listed.grantees,
@@ -83,7 +83,7 @@ placed as materialized (
     'select' as rights
   from integrity.rule as rule
   union all
-  -- Merging duplicates re-points what refers to a participant.
+  -- Merging duplicate participants updates the columns that reference them.
   select
     'owner' as grantees,
     'table' as kind,
@@ -97,11 +97,11 @@ placed as materialized (
     quote_ident(schema.nspname) as target,
     'usage' as rights
   from integrity.participant_reference as reference
-  -- Not to_regclass, for the same reason.
+  -- Not to_regclass(), which fails for a schema that the caller may not use.
   inner join pg_catalog.pg_namespace as schema
     on starts_with(reference.relation, quote_ident(schema.nspname) || '.')
   union all
-  -- An identity needs no right on its sequence; a serial, as older versions of Django made it, does.
+  -- An identity column needs no right on its sequence; a serial column, as in older Django versions, does.
   select
     'owner' as grantees,
     'sequence' as kind,
@@ -137,6 +137,6 @@ where
   end;
 
 comment on view integrity.role_grant is
-'Every right that the roles of the layer are given, as in GRANT rights ON kind target TO grantee, as far as the objects exist. Whatever is not here is denied.';
+'Every right of the roles of the layer, as in GRANT rights ON kind target TO grantee, for the objects that exist. The roles have no other rights.';
 
 revoke all on integrity.role_grant from public;

@@ -1,5 +1,5 @@
 create or replace view integrity.role_revoke as
--- Only where a role is in an object's list of rights: a REVOKE of nothing would write a list down where there was none.
+-- Only objects with rights of a role: a REVOKE of nothing would create an ACL where there was none.
 with held as (
   select
     role.rolname as grantee,
@@ -38,7 +38,7 @@ inner join held
     given.grantee = held.grantee
     and given.id = held.objid
 union
--- Nobody else has a use for integrity_owner: also what it got on a table that no longer refers to participants.
+-- All rights of integrity_owner, also on a table that no longer references participants.
 select
   format(
     'revoke all on %s from integrity_owner',
@@ -54,6 +54,6 @@ where
   and held.classid in ('pg_namespace'::regclass, 'pg_proc'::regclass, 'pg_class'::regclass);
 
 comment on view integrity.role_revoke is
-'The statements that take back what the roles of the layer hold in this database because of integrity.role_grant; empty when they hold nothing.';
+'The statements that revoke what the roles of the layer hold in this database by integrity.role_grant. Empty when they hold nothing.';
 
 revoke all on integrity.role_revoke from public;
