@@ -14,10 +14,10 @@ begin
     raise exception 'missing_participant is %', quote_literal(missing)
       using
         errcode = 'invalid_parameter_value',
-        hint = 'It is create or revoke.';
+        hint = 'Pass create or revoke.';
   end if;
 
-  -- Somebody whose participant was dropped has left; nobody is put back.
+  -- A user who was dropped has left the quest: do not make the participant active again.
   update public.applications_application as application
   set status = 'kicked'
   from integrity.approved_without_participant as violation
@@ -50,6 +50,6 @@ end
 $$;
 
 comment on function integrity.repair_approved_without_participant(bigint[], text[], jsonb) is
-'Repair of approved_without_participant: a missing participant is created (or, with missing_participant revoke, the application kicked); when the participant was dropped the application becomes kicked.';
+'Repair of approved_without_participant: inserts the missing participant or, with missing_participant revoke, sets the application to kicked; sets the application to kicked when the participant is dropped.';
 
 revoke all on function integrity.repair_approved_without_participant(bigint[], text[], jsonb) from public;

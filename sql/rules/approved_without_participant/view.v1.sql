@@ -42,6 +42,6 @@ where
   );
 
 comment on view integrity.approved_without_participant is
-'Error. Approved applications whose applicant is not an active participant of the quest: no row, or a dropped one.';
+'Error. Approved applications whose applicant is not an active participant of the quest: the participant is missing or dropped.';
 
 revoke all on integrity.approved_without_participant from public;

@@ -22,6 +22,6 @@ as $$
 $$;
 
 comment on function integrity.repair_assignee_not_participant(bigint[], text[], jsonb) is
-'Repair of assignee_not_participant: the quest is assigned to its earliest active participant, or to nobody and open.';
+'Repair of assignee_not_participant: assigns the quest to its earliest active participant, or to nobody, and derives its status.';
 
 revoke all on function integrity.repair_assignee_not_participant(bigint[], text[], jsonb) from public;

@@ -24,7 +24,7 @@ left join public.quests_questparticipant as unfinished
   on
     quest.id = unfinished.quest_id
     and unfinished.status::text in ('joined', 'in_progress')
-    -- Not "=", which a hash join would look up for every quest and not only for those that it has found.
+    -- Not "=": a hash join would run the subquery for every quest, not only for those that it has found.
     and unfinished.id is not distinct from (
       select participant.id
       from public.quests_questparticipant as participant
@@ -44,6 +44,6 @@ where
   );
 
 comment on view integrity.completed_quest_unfinished is
-'Warning. Completed quests without completed_at or with participants who have not finished. The app pays rewards when it completes a participant, so a person decides.';
+'Warning. Completed quests without completed_at, or with participants who are still joined or in_progress. Not repaired: the app pays rewards when it completes a participant, so a person decides.';
 
 revoke all on integrity.completed_quest_unfinished from public;

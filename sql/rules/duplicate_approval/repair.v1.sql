@@ -16,11 +16,11 @@ as $$
     and application.quest_id = violation.quest_id
     and application.applicant_id = violation.user_id
     and application.status = 'approved'
-    -- The view names the earliest.
+    -- violation.application_id is the earliest.
     and application.id <> violation.application_id
 $$;
 
 comment on function integrity.repair_duplicate_approval(bigint[], text[], jsonb) is
-'Repair of duplicate_approval: the earliest approval, by id, stays; the others become rejected.';
+'Repair of duplicate_approval: keeps the approved application with the lowest id and sets the others to rejected.';
 
 revoke all on function integrity.repair_duplicate_approval(bigint[], text[], jsonb) from public;

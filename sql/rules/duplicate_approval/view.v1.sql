@@ -22,7 +22,7 @@ select
 from public.applications_application as application
 where
   application.status = 'approved'
-  -- A hash join finds those few; only they are grouped.
+  -- A hash join finds the few duplicates, and only they are grouped.
   and exists (
     select
     from public.applications_application as other

@@ -17,7 +17,7 @@ begin
       array_agg(
         participant.id
         order by
-          -- An unknown status is somebody still there.
+          -- An unknown status counts as active.
           participant.status = 'dropped',
           array_position(array['completed', 'in_progress', 'joined'], participant.status::text),
           participant.joined_at,
@@ -59,6 +59,6 @@ end
 $$;
 
 comment on function integrity.repair_duplicate_participant(bigint[], text[], jsonb) is
-'Repair of duplicate_participant: the row that got furthest stays (then the earliest); rows of other tables that reference the others are re-pointed to it, then the others are deleted. The repair log keeps them whole.';
+'Repair of duplicate_participant: keeps the participant that got furthest (completed, in_progress, joined, dropped), then the earliest; updates foreign keys of other tables from the others to it, then deletes the others. The repair run records the deleted rows.';
 
 revoke all on function integrity.repair_duplicate_participant(bigint[], text[], jsonb) from public;

@@ -21,7 +21,7 @@ select
   'duplicate_participant:quest=' || participant.quest_id || ':user=' || participant.user_id as key
 from public.quests_questparticipant as participant
 where
-  -- A hash join finds those few; only they are grouped.
+  -- A hash join finds the few duplicates, and only they are grouped.
   exists (
     select
     from public.quests_questparticipant as other

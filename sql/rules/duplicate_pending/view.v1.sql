@@ -22,7 +22,7 @@ select
 from public.applications_application as application
 where
   application.status = 'pending'
-  -- A hash join finds those few; only they are grouped.
+  -- A hash join finds the few duplicates, and only they are grouped.
   and exists (
     select
     from public.applications_application as other
@@ -37,6 +37,6 @@ group by
   application.applicant_id;
 
 comment on view integrity.duplicate_pending is
-'Warning. Users with more than one pending application to the same quest. A person decides which one counts.';
+'Warning. Users with more than one pending application to the same quest. Not repaired: a person decides which one counts.';
 
 revoke all on integrity.duplicate_pending from public;

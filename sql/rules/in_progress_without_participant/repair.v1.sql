@@ -22,6 +22,6 @@ as $$
 $$;
 
 comment on function integrity.repair_in_progress_without_participant(bigint[], text[], jsonb) is
-'Repair of in_progress_without_participant: the quest is open and assigned to nobody.';
+'Repair of in_progress_without_participant: sets the quest to open and assigns it to nobody.';
 
 revoke all on function integrity.repair_in_progress_without_participant(bigint[], text[], jsonb) from public;

@@ -23,6 +23,6 @@ where
   );
 
 comment on view integrity.in_progress_without_participant is
-'Error. Quests in progress that have no active participant.';
+'Error. Quests in progress without an active participant.';
 
 revoke all on integrity.in_progress_without_participant from public;

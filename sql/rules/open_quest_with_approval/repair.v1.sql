@@ -24,6 +24,6 @@ as $$
 $$;
 
 comment on function integrity.repair_open_quest_with_approval(bigint[], text[], jsonb) is
-'Repair of open_quest_with_approval: the quest is derived from its active participants.';
+'Repair of open_quest_with_approval: derives status and assignee of the quest from its active participants.';
 
 revoke all on function integrity.repair_open_quest_with_approval(bigint[], text[], jsonb) from public;

@@ -23,7 +23,7 @@ inner join public.applications_application as earliest
     and earliest.status = 'approved'
 where
   quest.status = 'open'
-  -- Not "=", which a hash join would look up for every quest and not only for those that it has found.
+  -- Not "=": a hash join would run the subquery for every quest, not only for those that it has found.
   and earliest.id is not distinct from (
     select application.id
     from public.applications_application as application
@@ -35,6 +35,6 @@ where
   );
 
 comment on view integrity.open_quest_with_approval is
-'Error. Quests that are still open although an application to them is approved.';
+'Error. Open quests with an approved application.';
 
 revoke all on integrity.open_quest_with_approval from public;

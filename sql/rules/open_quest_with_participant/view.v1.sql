@@ -18,7 +18,7 @@ inner join public.quests_questparticipant as earliest
     and earliest.status <> 'dropped'
 where
   quest.status = 'open'
-  -- Not "=", which a hash join would look up for every quest and not only for those that it has found.
+  -- Not "=": a hash join would run the subquery for every quest, not only for those that it has found.
   and earliest.id is not distinct from (
     select participant.id
     from public.quests_questparticipant as participant
@@ -32,6 +32,6 @@ where
   );
 
 comment on view integrity.open_quest_with_participant is
-'Error. Quests that are still open although somebody takes part in them.';
+'Error. Open quests with an active participant.';
 
 revoke all on integrity.open_quest_with_participant from public;

@@ -22,6 +22,6 @@ as $$
 $$;
 
 comment on function integrity.repair_unassigned_quest_with_participant(bigint[], text[], jsonb) is
-'Repair of unassigned_quest_with_participant: the quest is assigned to its earliest active participant.';
+'Repair of unassigned_quest_with_participant: assigns the quest to its earliest active participant and derives its status.';
 
 revoke all on function integrity.repair_unassigned_quest_with_participant(bigint[], text[], jsonb) from public;

@@ -18,7 +18,7 @@ inner join public.quests_questparticipant as earliest
     and earliest.status <> 'dropped'
 where
   quest.assigned_to_id is null
-  -- Not "=", which a hash join would look up for every quest and not only for those that it has found.
+  -- Not "=": a hash join would run the subquery for every quest, not only for those that it has found.
   and earliest.id is not distinct from (
     select participant.id
     from public.quests_questparticipant as participant
@@ -32,6 +32,6 @@ where
   );
 
 comment on view integrity.unassigned_quest_with_participant is
-'Error. Quests that somebody takes part in but that are assigned to nobody.';
+'Error. Quests with an active participant that are assigned to nobody.';
 
 revoke all on integrity.unassigned_quest_with_participant from public;

@@ -47,6 +47,6 @@ from (
 ) as stray;
 
 comment on view integrity.unknown_status is
-'Error. Applications, participants and quests whose status is none of the app''s values. Only a person knows what was meant.';
+'Error. Applications, participants and quests with a status that is none of the app''s values. Not repaired: a person decides what was meant.';
 
 revoke all on integrity.unknown_status from public;
