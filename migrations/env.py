@@ -1,6 +1,6 @@
-"""Alembic's environment: which database, under which timeouts, one upgrade at a time.
+"""Alembic's environment: finds the database, sets timeouts and runs one upgrade at a time.
 
-`alembic_version` is kept in schema integrity, so that it cannot collide with the app's own tooling.
+`alembic_version` is in schema integrity, apart from an Alembic of the app.
 """
 
 import sys
@@ -21,13 +21,13 @@ from migrations import options as migration_options
 from migrations.steps import refuse_to_drop_tables
 from migrations.tables import metadata
 
-# One number per project: 'quest' in hex.
+# The number of this project's advisory lock: 'quest' in hex.
 ADVISORY_LOCK = 0x7175657374
 WAIT_FOR_OTHER_UPGRADE_SECONDS = 600
 STATEMENT_TIMEOUT = "15min"
 
-# Whoever may create functions and operators in the app's schema could offer some that fit better than PostgreSQL's own,
-# to be called with the rights of who migrates, or kept by a view, a CHECK or the WHEN of a trigger.
+# A role that may create functions and operators in the app's schema could shadow those of PostgreSQL. They would run
+# with the rights of the migrating role, or be stored in a view, a CHECK or a WHEN clause.
 PIN = "set search_path = pg_catalog, pg_temp"
 
 LEFT_IN_SCHEMA = """
@@ -39,7 +39,7 @@ order by 1
 
 
 def include_name(name: str | None, kind: NameFilterType, parents: NameFilterParentNames) -> bool:
-    """Look at the default (the app's) schema and at ours, and only at tables the metadata knows."""
+    """Include the app's (the default) schema and schema integrity, and only tables of the metadata."""
     if kind == "schema":
         return name in {None, "integrity"}
     if kind == "table":
@@ -50,7 +50,7 @@ def include_name(name: str | None, kind: NameFilterType, parents: NameFilterPare
 def include_object(
     item: SchemaItem, name: str | None, kind: str, reflected: bool, compare_to: SchemaItem | None
 ) -> bool:
-    """Leave the app's own columns, keys and indexes alone on an adopted database; it may have any."""
+    """Exclude the app's own columns, keys and indexes on an adopted database, where they can differ."""
     table = getattr(item, "table", None)
     if kind == "table" or table is None or table.schema is not None:
         return True
@@ -90,15 +90,15 @@ def run_offline() -> None:
 
 @contextmanager
 def _only_upgrade(connection: Connection) -> Iterator[None]:
-    """Hold the advisory lock; poll for it, since a waiting statement would block CREATE INDEX CONCURRENTLY."""
+    """Hold the advisory lock. Polls for it, because a waiting statement would block CREATE INDEX CONCURRENTLY."""
     deadline = time.monotonic() + WAIT_FOR_OTHER_UPGRADE_SECONDS
     told = False
     while not connection.scalar(text(f"select pg_try_advisory_lock({ADVISORY_LOCK})")):
         connection.rollback()
         if time.monotonic() > deadline:
             raise UserError(
-                f"Another upgrade has held the lock for {WAIT_FOR_OTHER_UPGRADE_SECONDS} s; expected it to end. "
-                "Look for it in pg_stat_activity (application_name quest-integrity), then try again."
+                f"Another upgrade has held the advisory lock for {WAIT_FOR_OTHER_UPGRADE_SECONDS} s. "
+                "Find it in pg_stat_activity (application_name quest-integrity), wait for it to end, then try again."
             )
         if not told:
             print("another upgrade is running on this database; waiting for it to end", file=sys.stderr)
@@ -139,7 +139,7 @@ def _prepare(connection: Connection, options: migration_options.Options, schema:
 
 
 def _leave_no_trace_at_base(connection: Connection) -> None:
-    """Drop our schema when no revision is left, as after a downgrade to base or a refused first migration."""
+    """Drop schema integrity when no revision is left: after a downgrade to base or a failed first migration."""
     connection.rollback()
     version_table = "integrity.alembic_version"
     if connection.scalar(text(f"select to_regclass('{version_table}')")) is not None:
@@ -148,16 +148,16 @@ def _leave_no_trace_at_base(connection: Connection) -> None:
         connection.execute(text(f"drop table {version_table}"))
     if connection.scalar(text("select to_regnamespace('integrity')")) is not None:
         if left := connection.scalars(text(LEFT_IN_SCHEMA)).all():
-            print(f"warning: schema integrity stays, it holds what is not ours: {', '.join(left)}", file=sys.stderr)
+            print(f"warning: schema integrity is kept, it has other objects: {', '.join(left)}", file=sys.stderr)
         else:
             connection.execute(text("drop schema integrity"))
     connection.commit()
 
 
 def _tell_the_planner(connection: Connection) -> None:
-    """Analyze the manifest, or the planner takes it for so many entries that it compiles the guards' view.
+    """Analyze the manifest: without statistics the planner expects so many rows that it JIT-compiles guard_status.
 
-    Not in a migration: autovacuum, which may be at it too, would wait for the migration's grants and it for autovacuum.
+    Not in a migration: an autovacuum of the manifest and the grants of the migration could deadlock.
     """
     if connection.scalar(text("select to_regclass('integrity.guard') is not null")):
         connection.execute(text("analyze integrity.guard"))
@@ -186,7 +186,7 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
     try:
         migrates = "destination_rev" in context.get_context().opts
         if not migrates:
-            # A comparison with the metadata, which names no schema for the app's tables.
+            # `alembic check`: the metadata has no schema for the app's tables.
             quoted = connection.dialect.identifier_preparer.quote(schema)
             connection.execute(text(f"set search_path = {quoted}"))
             connection.commit()
@@ -202,7 +202,7 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
 
 
 def main() -> None:
-    """Run for the target the runner gave, else for the one the environment names."""
+    """Run on the target given by the runner, else on the one named by the environment."""
     given: targets.Target | None = context.config.attributes.get("target")
     if context.is_offline_mode():
         run_offline()

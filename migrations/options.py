@@ -1,4 +1,4 @@
-"""What `-x key=value` can set for a migration, and the app's schema."""
+"""The options `-x key=value` of a migration, and the app's schema."""
 
 import re
 from collections.abc import Callable
@@ -20,11 +20,11 @@ def seconds(value: str) -> float:
     """Return a duration such as `2s`, `500ms`, `1min` or `2` in seconds.
 
     Raises:
-        UserError: the value is no duration, or more than a day.
+        UserError: the value is not a duration, or more than a day.
     """
     match = _DURATION.fullmatch(value.strip())
     if match is None:
-        raise UserError(f"{value!r} is no duration: write for example 500ms, 2s or 1min.")
+        raise UserError(f"{value!r} is not a duration: write for example 500ms, 2s or 1min.")
     found = float(match["number"]) * _SECONDS[match["unit"]]
     if found > _LONGEST:
         raise UserError(f"{value!r} is more than a day.")
@@ -33,7 +33,7 @@ def seconds(value: str) -> float:
 
 def _timeout(value: str) -> float:
     found = seconds(value)
-    # PostgreSQL counts milliseconds and takes none for "wait for ever", with every client queued up behind.
+    # PostgreSQL rounds to milliseconds, and 0 means to wait forever, with all clients queued behind.
     if found < 0.001:
         raise UserError(f"{value!r} is less than 1ms.")
     return found
@@ -41,16 +41,16 @@ def _timeout(value: str) -> float:
 
 def _count(value: str) -> int:
     if not re.fullmatch("[0-9]{1,10}", value) or not 1 <= int(value) <= _INTEGER:
-        raise UserError(f"{value!r} is no whole number from 1 to {_INTEGER}.")
+        raise UserError(f"{value!r} is not a whole number from 1 to {_INTEGER}.")
     return int(value)
 
 
 def _schema(value: str) -> str:
     if not value or value in {"integrity", "information_schema"} or value.startswith("pg_"):
         raise UserError(f"{value!r} cannot hold the app's tables.")
-    # The name goes into the text of functions, also within their string literals.
+    # The name becomes part of function bodies, and of string literals in them.
     if found := sorted(set(value) & set("'\"\\%:$")):
-        raise UserError(f"{value!r} holds {' '.join(found)}, which this project cannot deal with in a schema's name.")
+        raise UserError(f"{value!r} contains {' '.join(found)}, which is not supported in the name of a schema.")
     return value
 
 
@@ -93,7 +93,7 @@ def parse(given: dict[str, str]) -> Options:
         name = key.replace("-", "_")
         if name not in _PARSERS:
             known = ", ".join(field.name.replace("_", "-") for field in fields(Options))
-            raise UserError(f"-x {key}={value}: no such option; there are {known}.")
+            raise UserError(f"-x {key}={value}: no such option; the options are {known}.")
         try:
             values[name] = _PARSERS[name](value)
         except UserError as error:
@@ -114,7 +114,7 @@ def app_schema() -> str:
 
 
 def installed_app_schema(connection: Connection) -> str | None:
-    """Return the app's schema as the first migration recorded it, None before it ran."""
+    """Return the app's schema as recorded by the first migration, None before it has run."""
     if connection.scalar(text("select to_regclass('integrity.installation')")) is None:
         return None
     found: str | None = connection.scalar(text("select app_schema from integrity.installation"))
@@ -122,7 +122,7 @@ def installed_app_schema(connection: Connection) -> str | None:
 
 
 def created_tables(connection: Connection) -> list[str]:
-    """Return the app tables that the migrations created; none before the first one ran."""
+    """Return the app tables that the migrations created, none before the first one has run."""
     if installed_app_schema(connection) is None:
         return []
     return list(connection.scalar(text("select created_tables from integrity.installation")) or [])

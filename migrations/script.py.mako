@@ -1,6 +1,6 @@
 """${message}.
 
-Locks: say which lock each statement takes on an app table, and for how long.
+Locks: which lock each statement takes on an app table, and for how long.
 """
 
 from alembic import op

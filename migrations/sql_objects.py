@@ -1,6 +1,6 @@
 """Install and remove the objects of `sql/`: one object or one group of triggers per file, `<name>.v<version>.sql`.
 
-The files name the app's tables in schema public; `localize` puts them where the app really keeps them.
+The files name the app's tables in schema public; `localize` replaces it by the schema of the app.
 """
 
 import re
@@ -35,12 +35,12 @@ def localize(sql: str) -> str:
 
 
 def quoted_app_schema() -> str:
-    """Return the app's schema as SQL names it."""
+    """Return the name of the app's schema, quoted as needed."""
     return op.get_bind().dialect.identifier_preparer.quote(app_schema())
 
 
 def driver() -> psycopg.Connection[Any]:
-    """Return the connection that SQLAlchemy works on, to get around SQLAlchemy."""
+    """Return the psycopg connection below SQLAlchemy."""
     connection = op.get_bind().connection.driver_connection
     if not isinstance(connection, psycopg.Connection):
         raise TypeError(f"expected a psycopg connection, found {type(connection)}")
@@ -48,7 +48,7 @@ def driver() -> psycopg.Connection[Any]:
 
 
 def execute(sql: str) -> None:
-    """Run `sql`, one or more statements, literally: SQLAlchemy would take `:name` for a parameter, and `%` too."""
+    """Run `sql`, one or more statements, without parameters: SQLAlchemy would replace `:name` and `%` in it."""
     literal = localize(sql).strip().removesuffix(";")
     if is_offline():
         op.get_context().impl.static_output(f"{literal};")
@@ -60,37 +60,37 @@ def source(name: str, version: int) -> str:
     """Return the text of `sql/<name>.v<version>.sql`.
 
     Raises:
-        FileNotFoundError: no such object or version.
+        FileNotFoundError: there is no such object or version.
     """
     return (SQL_ROOT / f"{name}.v{version}.sql").read_text(encoding="utf-8")
 
 
 @contextmanager
 def app_search_path() -> Iterator[None]:
-    """Look for names without a schema in the app's; elsewhere a migration finds only PostgreSQL's own, see env.py."""
+    """Resolve unqualified names in the app's schema; by default a migration resolves them in pg_catalog, see env.py."""
     execute(f"set local search_path = {quoted_app_schema()}")
     yield
     execute("set local search_path = pg_catalog, pg_temp")
 
 
 def install(name: str, version: int) -> None:
-    """Create or replace the objects of one file of `sql/`, e.g. `install("mechanism/mark_quest", 1)`."""
+    """Create or replace the objects of one file of `sql/`: `install("mechanism/mark_quest", 1)`."""
     execute(source(name, version))
 
 
 def remove(name: str, version: int) -> None:
-    """Drop what `install(name, version)` created; the file's COMMENT ON lines say what that is."""
+    """Drop the objects that `install(name, version)` created, as listed by the COMMENT ON lines of the file."""
     for kind, target in reversed(_OBJECT.findall(source(name, version))):
         execute(f"drop {kind} if exists {target}")
 
 
 def install_all(names: tuple[str, ...], version: int = 1) -> None:
-    """Install several files in the order given."""
+    """Install several files, in the given order."""
     for name in names:
         install(name, version)
 
 
 def remove_all(names: tuple[str, ...], version: int = 1) -> None:
-    """Remove several files in the reverse of the order given."""
+    """Remove several files, in the reverse of the given order."""
     for name in reversed(names):
         remove(name, version)

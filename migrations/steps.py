@@ -1,4 +1,4 @@
-"""The steps that migrations take on app tables in use, online one short transaction each, offline as plain SQL."""
+"""The steps of migrations on app tables in use: online each in a short transaction, offline as plain SQL."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,19 +31,19 @@ LAW = sa.table(
 
 
 def lock_policy() -> ddl.LockPolicy:
-    """Return how `-x lock-timeout` and `-x lock-retries` say to wait for locks."""
+    """Return the lock policy set by `-x lock-timeout` and `-x lock-retries`."""
     return ddl.LockPolicy(timeout=options().lock_timeout, retries=options().lock_retries)
 
 
 @contextmanager
 def autocommit() -> Iterator[psycopg.Connection[Any]]:
-    """Leave the migration's transaction: every statement on the connection yielded commits by itself."""
+    """Leave the migration's transaction and yield a connection in autocommit mode."""
     with op.get_context().autocommit_block():
         yield driver()
 
 
 def each_alone(statements: Sequence[str]) -> None:
-    """Run statements that lock an app table, each in a short transaction of its own, retrying for the lock."""
+    """Run statements that lock an app table, each in its own transaction; retry when the lock times out."""
     if is_offline():
         for statement in statements:
             execute(statement)
@@ -54,9 +54,10 @@ def each_alone(statements: Sequence[str]) -> None:
 
 
 def under_lock(tables: Sequence[str], work: Callable[[], None]) -> None:
-    """Do the work in the migration's transaction with the tables locked against everybody, retrying for the lock.
+    """Lock the tables in ACCESS EXCLUSIVE mode, then do the work; retry when the lock times out.
 
-    The tables are locked in the order in which the app writes them, so that it rarely meets a deadlock.
+    The work is done in the migration's transaction. The tables are locked in the order in which the app writes them, to
+    make deadlocks rare.
     """
     if is_offline():
         work()
@@ -66,7 +67,7 @@ def under_lock(tables: Sequence[str], work: Callable[[], None]) -> None:
 
 
 def record_law(rows: Sequence[dict[str, object]]) -> None:
-    """List constraints in integrity.law: what integrity.law_status works from."""
+    """Add constraints to integrity.law, which integrity.law_status reads."""
     defaults: dict[str, object] = {
         "columns": None,
         "definition": "",
@@ -79,7 +80,7 @@ def record_law(rows: Sequence[dict[str, object]]) -> None:
         | row
         | {
             "definition": localize(str(row.get("definition", ""))),
-            # An array literal without elements has no type of its own.
+            # An empty array literal has no type.
             "rules": row["rules"] or sa.literal_column("array[]::text[]"),
         }
         for row in rows
@@ -88,13 +89,13 @@ def record_law(rows: Sequence[dict[str, object]]) -> None:
 
 
 def forget_law(names: Sequence[str]) -> None:
-    """Take constraints off integrity.law."""
+    """Remove constraints from integrity.law."""
     quoted = ", ".join(f"'{name}'" for name in names)
     op.execute(f"delete from integrity.law where name in ({quoted})")
 
 
 def drop_key(key: dict[str, object]) -> None:
-    """Drop a unique key of the law, or what an interrupted build left of it; each statement is a transaction."""
+    """Drop a unique key of the law, or the index left by an interrupted build, each in its own transaction."""
     each_alone(
         [
             f"alter table public.{key['relation']} drop constraint if exists {key['name']}",
@@ -104,7 +105,7 @@ def drop_key(key: dict[str, object]) -> None:
 
 
 def enforce(names: Sequence[str] | None = None) -> list[Unenforced]:
-    """Build, attach and validate constraints of the law as far as the rows allow; return what remains."""
+    """Build, add and validate constraints of the law as far as the rows allow; return those not enforced."""
     if is_offline():
         _enforce_offline(names)
         return []
@@ -115,7 +116,7 @@ def enforce(names: Sequence[str] | None = None) -> list[Unenforced]:
 
 
 def _enforce_offline(names: Sequence[str] | None) -> None:
-    """Print a loop over integrity.law_status; a script is for an empty database, so it needs no CONCURRENTLY."""
+    """Print a loop over integrity.law_status, without CONCURRENTLY: the script is for an empty database."""
     chosen = "true" if names is None else "name in ({})".format(", ".join(f"'{name}'" for name in names))
     execute(f"""
 do $$
@@ -136,7 +137,7 @@ end
 $$""")
 
 
-# What stands on the tables and is neither theirs nor ours.
+# Objects that depend on the tables and belong neither to them nor to the layer.
 STANDING_ON = """
 with dropped as (
   select to_regclass(:schema || '.' || quote_ident(name))::oid as id
@@ -162,17 +163,17 @@ order by 1
 
 
 def refuse_to_drop_tables(connection: sa.Connection) -> None:
-    """Refuse a downgrade that would drop app tables of ours that others need, or rows that the user did not give up.
+    """Refuse a downgrade that would drop an app table, created by the migrations, that has dependent objects or rows.
 
     Raises:
-        UserError: something else stands on a table, or a table holds rows and `-x drop-app-tables=true` is missing.
+        UserError: another object depends on a table, or a table has rows and `-x drop-app-tables=true` is missing.
     """
     names, schema = created_tables(connection), connection.dialect.identifier_preparer.quote(app_schema())
     standing = connection.scalars(sa.text(STANDING_ON), {"names": names, "schema": schema}).all()
     if standing:
         raise UserError(
-            f"The downgrade would drop {', '.join(names)}, created by these migrations, but others need them: "
-            f"{', '.join(standing)}. Drop those first, or keep the tables and remove the rest: downgrade to "
+            f"The downgrade would drop {', '.join(names)}, created by these migrations, but these objects depend on "
+            f"them: {', '.join(standing)}. Drop those first, or keep the tables and remove the rest: downgrade to "
             "0001_app_tables."
         )
     if options().drop_app_tables:
@@ -180,14 +181,13 @@ def refuse_to_drop_tables(connection: sa.Connection) -> None:
     held = [name for name in names if connection.scalar(sa.text(f"select exists (select from {schema}.{name})"))]
     if held:
         raise UserError(
-            f"The downgrade would drop {', '.join(held)}, created by these migrations and holding rows; "
-            "expected them empty. To drop them with their rows add -x drop-app-tables=true; to keep them and "
-            "remove the rest downgrade to 0001_app_tables."
+            f"The downgrade would drop {', '.join(held)}, created by these migrations, with the rows in them. "
+            "To drop them, add -x drop-app-tables=true. To keep them and remove the rest, downgrade to 0001_app_tables."
         )
 
 
 def hand_over() -> None:
-    """Give the layer's objects their owner and grants: the last step of every migration that creates some."""
+    """Set owner and grants of the layer's objects: the last step of every migration that creates some."""
     _settle_roles("select * from integrity.grant_roles()")
 
 
@@ -205,14 +205,14 @@ def _settle_roles(query: str) -> None:
 
     def settle() -> list[str]:
         with connection.transaction():
-            # First what the app's triggers write, as long as nothing else is held.
+            # The triggers write the event log: lock it first, while no other lock is held.
             connection.execute("lock table integrity.event in access exclusive mode")
             return [line for (line,) in connection.execute(query.encode())]
 
-    # A change of owner locks every table and view of the layer, which others may be reading.
+    # A change of owner locks every table and view of the layer; other sessions may be reading them.
     connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'".encode())
     left = ddl.retrying(policy, "owner of the layer")(settle)
-    # One upgrade hands over more than once and has the same to say each time.
+    # An upgrade calls this more than once: print the same lines only once.
     if left and left != context.config.attributes.get("left_to_dba"):
         context.config.attributes["left_to_dba"] = left
         ddl.say("\n".join(["roles of the layer, left to a DBA (docs/roles.md):", *left]))

@@ -1,6 +1,6 @@
-"""The tables as SQLAlchemy metadata: what `alembic check` compares a migrated database with.
+"""The tables as SQLAlchemy metadata, which `alembic check` compares with a migrated database.
 
-The app's tables carry no schema here: env.py puts the app's schema first on the search_path.
+The app's tables have no schema here: env.py sets the search_path to the app's schema.
 """
 
 from sqlalchemy import (
@@ -43,7 +43,7 @@ class XID8(UserDefinedType[str]):
         return "xid8"
 
 
-# Else reflection, and so `alembic check`, warns that it does not know the type.
+# Without this, reflection (and `alembic check`) warns of an unknown type.
 PGDialect.ischema_names["xid8"] = XID8
 
 
@@ -176,7 +176,7 @@ participants = Table(
 
 APP_TABLES = (users, categories, quests, applications, participants)
 
-# The layer's marker columns and its part of the law on the app's tables.
+# The markers, and the unique and foreign keys of the law.
 quests.append_column(Column("integrity_assigned", Boolean, comment="TRUE when assigned_to_id is not null, else NULL."))
 applications.append_column(Column("integrity_approved", Boolean, comment="TRUE when status is approved, else NULL."))
 participants.append_column(Column("integrity_active", Boolean, comment="TRUE when status is not dropped, else NULL."))
@@ -225,7 +225,7 @@ installation = Table(
     PrimaryKeyConstraint("singleton", name="installation_pkey"),
     CheckConstraint("singleton", name="installation_is_one_row"),
     schema="integrity",
-    comment="Where the app's tables live, and which of them the migrations created. One row.",
+    comment="The schema of the app's tables, and which of them the migrations created. One row.",
 )
 
 rule = Table(
@@ -240,7 +240,7 @@ rule = Table(
     PrimaryKeyConstraint("rule", name="rule_pkey"),
     CheckConstraint("severity in ('error', 'warning')", name="rule_severity_known"),
     schema="integrity",
-    comment="The rules: each has a view of its name in this schema. Add one with integrity.add_rule().",
+    comment="The rules. Each has a view of the same name in this schema. To add one, call integrity.add_rule().",
 )
 
 event = Table(
@@ -266,7 +266,7 @@ event = Table(
     Index("event_quest_id_at_idx", "quest_id", "at"),
     schema="integrity",
     postgresql_partition_by="RANGE (at)",
-    comment="Append-only log of what the triggers, repairs and the retention did, written in the same transaction. "
+    comment="Append-only log of what triggers, repairs and retention did, written in the same transaction. "
     "Kinds, explained by integrity.event_kind: application_approved, application_ended, participant_joined, "
     "participant_dropped, quest_write_corrected, repaired, undone, events_dropped.",
 )
@@ -287,7 +287,7 @@ law = Table(
     PrimaryKeyConstraint("name", name="law_pkey"),
     CheckConstraint("kind in ('unique', 'check', 'foreign key')", name="law_kind_known"),
     schema="integrity",
-    comment="Every constraint of the law: what it needs first, and the rules whose violations stand in its way.",
+    comment="Every constraint of the law: which one it requires first, and the rules whose violations prevent it.",
 )
 
 backfill = Table(
@@ -301,7 +301,7 @@ backfill = Table(
     Column("finished_at", Moment),
     PrimaryKeyConstraint("relation", name="backfill_pkey"),
     schema="integrity",
-    comment="How far the marker of each app table is filled in. A stopped backfill continues from last_id.",
+    comment="Progress of the backfill of each app table. A stopped backfill continues from last_id.",
 )
 
 guard = Table(
@@ -316,7 +316,7 @@ guard = Table(
     Column("stands_in_for", Text),
     PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
     schema="integrity",
-    comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",
+    comment="The manifest: what each object of the layer must be. Written by integrity.record_guards().",
 )
 
 repair_run = Table(
@@ -354,7 +354,7 @@ repair_item = Table(
         name="repair_item_outcome_known",
     ),
     schema="integrity",
-    comment="The violations to repair or quests to undo of a run, and what became of each; NULL is to do.",
+    comment="The violations to repair or quests to undo of a run, each with its outcome, NULL until it is done.",
 )
 
 repair_change = Table(
@@ -372,7 +372,7 @@ repair_change = Table(
     Index("repair_change_run_quest_id_idx", "run", "quest_id"),
     ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_change_run_fk"),
     schema="integrity",
-    comment="Every row a repair or undo changed, whole, before and after.",
+    comment="Every row that a repair or undo changed: the whole row before and after.",
 )
 
 audit_run = Table(
@@ -385,7 +385,7 @@ audit_run = Table(
     Column("damage", ARRAY(Text)),
     PrimaryKeyConstraint("id", name="audit_run_pkey"),
     schema="integrity",
-    comment="Recorded audits: when, how long, by whom, and the damage that the guards saw.",
+    comment="Recorded audits: when, how long, by whom, and the damage that the guards reported.",
 )
 
 audit_count = Table(
@@ -400,7 +400,7 @@ audit_count = Table(
     PrimaryKeyConstraint("run", "rule", name="audit_count_pkey"),
     ForeignKeyConstraint(["run"], ["integrity.audit_run.id"], name="audit_count_run_fk", ondelete="CASCADE"),
     schema="integrity",
-    comment="Violations per rule of each recorded audit, zero counts included.",
+    comment="Violations per rule of each recorded audit, also for rules without violations.",
 )
 
 audit_violation = Table(
@@ -420,5 +420,5 @@ audit_violation = Table(
     Index("audit_violation_first_run_idx", "first_run"),
     Index("audit_violation_gone_run_idx", "gone_run"),
     schema="integrity",
-    comment="Every violation that an audit recorded: in all audits from first_run on, up to but not in gone_run.",
+    comment="Every violation found by a recorded audit: from first_run on, until gone_run did not find it.",
 )

@@ -1,6 +1,6 @@
-"""The app's tables: created on an empty database, looked at and left alone on a live one.
+"""The app's tables: created on an empty database, only checked on a live one.
 
-Locks: none on an existing app table; the fit check reads the catalog and the statuses in use.
+Locks: on an existing app table ACCESS SHARE only, while the fit check reads the statuses in use.
 """
 
 import sqlalchemy as sa
@@ -71,7 +71,7 @@ def _app_key(table: str, column: str, target: str) -> sa.ForeignKeyConstraint:
 
 
 def create_app_tables() -> None:
-    """Create the tables in the shape Django gives them."""
+    """Create the tables as Django creates them."""
     op.create_table(
         "users_user",
         sa.Column("id", sa.Uuid, nullable=False),
@@ -172,13 +172,13 @@ def _refuse_unfit() -> None:
     lines = [f"  {subject}: found {found}; expected {expected}" for subject, found, expected in mismatches]
     if lines:
         raise UserError(
-            "The app's tables do not fit the integrity layer; nothing was changed. Mend these, then run it again:\n"
+            "The app's tables do not fit the integrity layer; nothing was changed. Fix these, then run it again:\n"
             + "\n".join(lines)
         )
 
 
 def upgrade() -> None:
-    """Create what is missing on an empty database; check the fit of what exists."""
+    """Create the app's tables on an empty database; check those that exist."""
     op.create_table(
         "installation",
         sa.Column("singleton", sa.Boolean, nullable=False, server_default=sa.text("true")),
@@ -188,7 +188,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("singleton", name="installation_pkey"),
         sa.CheckConstraint("singleton", name="installation_is_one_row"),
         schema="integrity",
-        comment="Where the app's tables live, and which of them the migrations created. One row.",
+        comment="The schema of the app's tables, and which of them the migrations created. One row.",
     )
     install_all(FIT)
     existing = set() if is_offline() else set(sa.inspect(op.get_bind()).get_table_names(schema=app_schema()))
@@ -206,11 +206,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the app's tables if these migrations created them and they are empty, and our own."""
+    """Drop the app's tables that these migrations created, see `refuse_to_drop_tables`, and the layer's own."""
     dropped = [] if is_offline() else created_tables(op.get_bind())
 
     def drop() -> None:
-        # Looked at again under the lock: a row may have come since the downgrade began.
+        # Check again under the lock: a row can have been inserted since the downgrade began.
         refuse_to_drop_tables(op.get_bind())
         for name in reversed(dropped):
             execute(f"drop table public.{name}")

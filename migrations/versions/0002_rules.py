@@ -1,4 +1,4 @@
-"""The proof: one view per rule, their union, the audit of everything and its summary.
+"""The rules: one view per rule, their union, the audit and its summary.
 
 Locks: ACCESS SHARE on the app's tables while the views are created, milliseconds.
 """
@@ -24,107 +24,105 @@ AUDIT = (
     "audit/violation_summary",
 )
 
-# rule, severity, category as the incident log names it, meaning, the flows of the app that break it
+# rule, severity, category as in the incident log, meaning, what breaks it
 RULES = (
     (
         "approved_without_participant",
         "error",
         "approved applications without participant records",
-        "An approved application means that its applicant takes part in the quest.",
-        "An approval whose assign_to_user failed silently (SYNC-001); leaving a quest, the owner removing a "
-        "participant or DELETE on the participant endpoint, which remove the participant and leave the "
-        "application approved; a PATCH of the participant to dropped; approving in the admin, by bulk update, "
-        "COPY or raw SQL.",
+        "The applicant of an approved application is an active participant of the quest.",
+        "An approval whose assign_to_user failed silently (SYNC-001); leaving a quest, removal of a participant by "
+        "the owner, or DELETE on the participant endpoint: the participant is removed and the application stays "
+        "approved; a PATCH of the participant to dropped; an approval in the admin, by bulk update, COPY or raw SQL.",
     ),
     (
         "participant_without_approval",
         "warning",
         "participants without approved applications",
-        "A participant usually got in through an approved application; joining directly is legitimate.",
-        "Joining an open quest directly, a submission by slug, bulk_create of participants; also resetting an "
-        "application to pending, or deleting it, after the participant has completed.",
+        "A participant usually has an approved application; joining directly is allowed.",
+        "Joining an open quest directly; a submission by slug; bulk_create of participants; resetting an application "
+        "to pending, or deleting it, after the participant has completed.",
     ),
     (
         "open_quest_with_participant",
         "error",
         "quest status inconsistencies",
-        "A quest that somebody takes part in is no longer open.",
-        "Saving a quest from an instance loaded before the approval, which writes status open back; kicking "
-        "one of several participants.",
+        "A quest with an active participant is not open.",
+        "Saving a quest from an instance loaded before the approval, which writes the status open; kicking one of "
+        "several participants.",
     ),
     (
         "unassigned_quest_with_participant",
         "error",
         "quest assignment inconsistencies",
-        "A quest that somebody takes part in is assigned to one of its participants.",
-        "Unassigning; leaving or kicking when somebody else still takes part; a stale save that writes "
-        "assigned_to NULL.",
+        "A quest with an active participant is assigned.",
+        "Unassigning; leaving or kicking while another participant is active; saving a quest from a stale instance "
+        "whose assigned_to is NULL.",
     ),
     (
         "duplicate_participant",
         "error",
         "duplicate participants",
-        "A user takes part in a quest once.",
-        "Nothing in the app while its unique key on (quest_id, user_id) is in place; imports and raw SQL "
-        "where it is missing.",
+        "A user has one participant row per quest.",
+        "Imports and raw SQL, where the app's unique key on (quest_id, user_id) is missing.",
     ),
     (
         "open_quest_with_approval",
         "error",
         "approved applications but status still open",
-        "A quest with an approved application is no longer open.",
-        "The same silent failure as approved_without_participant: the approval was saved and the quest was not.",
+        "A quest with an approved application is not open.",
+        "The same silent failure as in approved_without_participant: the application was saved and the quest was not.",
     ),
     (
         "assignee_not_participant",
         "error",
         "assignees who do not take part",
-        "A quest is assigned to one of its active participants or to nobody.",
-        "Kicking, which saves the quest from a stale instance and writes the kicked user back; assigning by "
-        "hand in the admin.",
+        "The assignee of a quest is one of its active participants.",
+        "Kicking, which saves the quest from a stale instance and so assigns it to the kicked user again; assigning in "
+        "the admin.",
     ),
     (
         "in_progress_without_participant",
         "error",
         "quests in progress without participants",
         "A quest in progress has an active participant.",
-        "Setting the status in the admin; dropping the only participant, whose signal clears the assignee but "
-        "not the status; bulk updates.",
+        "Setting the status in the admin; dropping the only participant, whose signal clears the assignee but not the "
+        "status; bulk updates.",
     ),
     (
         "duplicate_approval",
         "error",
         "duplicate approved applications",
-        "A user has one approved application per quest.",
-        "Approving a re-application while the old approval outlived its participant; two approvals of one "
-        "person by bulk update.",
+        "A user has at most one approved application per quest.",
+        "Approving a second application while the first is still approved, although its participant has left; two "
+        "approvals of one user by bulk update.",
     ),
     (
         "duplicate_pending",
         "warning",
         "duplicate pending applications",
-        "A user usually has one pending application per quest.",
+        "A user usually has at most one pending application per quest.",
         "Applying twice: the app has no unique key on applications.",
     ),
     (
         "completed_quest_unfinished",
         "warning",
         "completed quests left unfinished",
-        "A completed quest has a completion time and no participant still at work.",
-        "Completing by a bare save or queryset.update, which sends no signals; approving somebody on a "
-        "completed quest.",
+        "A completed quest has completed_at, and none of its participants is joined or in_progress.",
+        "Completing a quest by status and save(), which leaves completed_at NULL, or by queryset.update, which sends "
+        "no signals; approving an application to a completed quest.",
     ),
     (
         "unknown_status",
         "error",
         "unknown statuses",
         "Every status is one of the app's values.",
-        "Raw SQL, imports and old versions of the app; the columns have no CHECK of their own.",
+        "Raw SQL, imports and old versions of the app: the app's tables have no CHECK on status.",
     ),
 )
 
 VIEWS = tuple(f"rules/{name}/view" for name, *_ in RULES)
-# Rules that were added with add_rule(), the latest first: one may read another.
+# Rules added with add_rule(), latest first, since one can read another.
 DROP_ADDED_RULES = f"""
 do $$
 declare
@@ -155,7 +153,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("rule", name="rule_pkey"),
         sa.CheckConstraint("severity in ('error', 'warning')", name="rule_severity_known"),
         schema="integrity",
-        comment="The rules: each has a view of its name in this schema. Add one with integrity.add_rule().",
+        comment="The rules. Each has a view of the same name in this schema. To add one, call integrity.add_rule().",
     )
     op.bulk_insert(
         rule,

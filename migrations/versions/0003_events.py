@@ -1,4 +1,4 @@
-"""The event log: what the triggers did and corrected, append-only, partitioned by month.
+"""The event log: append-only, partitioned by month.
 
 Locks: none on an app table.
 """
@@ -41,16 +41,16 @@ KINDS = (
 )
 
 MEANING = (
-    "Append-only log of what the triggers, repairs and the retention did, written in the same transaction. Kinds, "
+    "Append-only log of what triggers, repairs and retention did, written in the same transaction. Kinds, "
     "explained by integrity.event_kind: " + ", ".join(KINDS) + "."
 )
 
 
 def upgrade() -> None:
-    """Create the log and its partitions for this month and the next twelve."""
+    """Create the event log, with partitions for this month and the next twelve."""
     op.create_table(
         "event",
-        # Orders the events of one transaction; at and transaction are the same for all of them.
+        # Orders the events of one transaction, which have the same at and transaction.
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
         sa.Column("transaction", XID8, nullable=False, server_default=sa.text("pg_current_xact_id()")),
@@ -63,7 +63,7 @@ def upgrade() -> None:
         sa.Column("after", postgresql.JSONB),
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("application_name", sa.Text, nullable=False),
-        # One constant, not a list of them: PostgreSQL reads the expression anew for every insert.
+        # One constant, not a list: PostgreSQL reads the expression again for every insert.
         sa.CheckConstraint("kind = any ('{{{}}}')".format(",".join(KINDS)), name="event_kind_known"),
         schema="integrity",
         postgresql_partition_by="RANGE (at)",
@@ -75,7 +75,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the log with everything in it."""
+    """Drop the event log with all events."""
     remove_all(VIEWS)
     op.drop_table("event", schema="integrity")
     remove_all(FUNCTIONS)

@@ -1,7 +1,7 @@
-"""The marker columns and the triggers that only mark: the first thing the app's tables get.
+"""The markers, and the triggers that set them: the first change of the app's tables.
 
 Locks: per table ACCESS EXCLUSIVE for ADD COLUMN (no default, so no rewrite) and SHARE ROW EXCLUSIVE for CREATE
-TRIGGER, each alone in a transaction of milliseconds, waiting at most lock-timeout per attempt.
+TRIGGER, each in its own transaction of milliseconds. Each attempt waits at most lock-timeout.
 """
 
 from migrations.sql_objects import remove_all, source
@@ -22,7 +22,7 @@ MARKERS = (
 
 
 def upgrade() -> None:
-    """Add the columns, then the triggers that keep them true."""
+    """Add the columns, then the triggers that set them."""
     each_alone(
         [f"alter table public.{table} add column if not exists {column} boolean" for table, column, _ in MARKERS]
     )

@@ -1,7 +1,7 @@
-"""Fill in the markers of existing rows, in batches, nothing else: no row is healed.
+"""The backfill: sets the markers of existing rows, in batches, and changes nothing else.
 
-Locks: row locks on one batch at a time, for the length of its transaction; rows that a client holds are skipped and
-done at the end.
+Locks: row locks on one batch at a time, for the length of its transaction. Rows locked by a client are skipped and set
+at the end.
 """
 
 import json
@@ -31,7 +31,7 @@ TASKS = (
 
 
 def upgrade() -> None:
-    """Create the procedure and call it."""
+    """Create the backfill procedure and call it."""
     op.create_table(
         "backfill",
         sa.Column("relation", sa.Text, nullable=False),
@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("relation", name="backfill_pkey"),
         schema="integrity",
-        comment="How far the marker of each app table is filled in. A stopped backfill continues from last_id.",
+        comment="Progress of the backfill of each app table. A stopped backfill continues from last_id.",
         if_not_exists=True,
     )
     install_all(OBJECTS)
@@ -80,6 +80,6 @@ def _call() -> None:
 
 
 def downgrade() -> None:
-    """Forget the progress; the markers go with their columns."""
+    """Drop the progress; 0004_markers drops the columns."""
     remove_all(OBJECTS)
     op.drop_table("backfill", schema="integrity")

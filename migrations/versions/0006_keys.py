@@ -1,7 +1,7 @@
-"""The keys that the law's foreign keys point at.
+"""The unique keys that the foreign keys of the law reference.
 
-Locks: CREATE UNIQUE INDEX CONCURRENTLY takes SHARE UPDATE EXCLUSIVE, which no reader or writer notices; ADD CONSTRAINT
-USING INDEX takes ACCESS EXCLUSIVE for milliseconds. A key that duplicates forbid is left to `quest-integrity validate`.
+Locks: CREATE UNIQUE INDEX CONCURRENTLY takes SHARE UPDATE EXCLUSIVE, which blocks no reader or writer; ADD CONSTRAINT
+USING INDEX takes ACCESS EXCLUSIVE for milliseconds. A key with duplicates is left to `quest-integrity validate`.
 """
 
 import sqlalchemy as sa
@@ -37,7 +37,7 @@ KEYS = (
     },
 )
 
-# Only where the app's own unique key is missing.
+# Only where the app has no unique key of its own.
 PARTICIPANT_KEY = {
     "name": "integrity_participant_key",
     "relation": "quests_questparticipant",
@@ -48,7 +48,7 @@ PARTICIPANT_KEY = {
 }
 
 
-# Not through SQLAlchemy, which does not tell an index whose build failed from a good one.
+# SQL, since SQLAlchemy does not report whether an index is valid.
 APPS_OWN_KEY = """
 select exists (
   select
@@ -77,7 +77,7 @@ def _app_lacks_participant_key() -> bool:
 
 
 def upgrade() -> None:
-    """List the keys as part of the law and build those that the rows allow."""
+    """Add the keys to the law and build those that the rows allow."""
     op.create_table(
         "law",
         sa.Column("name", sa.Text, nullable=False),
@@ -93,7 +93,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="law_pkey"),
         sa.CheckConstraint("kind in ('unique', 'check', 'foreign key')", name="law_kind_known"),
         schema="integrity",
-        comment="Every constraint of the law: what it needs first, and the rules whose violations stand in its way.",
+        comment="Every constraint of the law: which one it requires first, and the rules whose violations prevent it.",
         if_not_exists=True,
     )
     install_all(OBJECTS)

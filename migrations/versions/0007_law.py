@@ -1,7 +1,7 @@
-"""The law and the mechanism, in one short transaction, so that no writer ever meets half of it.
+"""The law and the mechanism, added in one short transaction, so that no write meets only a part of them.
 
-Locks: ACCESS EXCLUSIVE on the three tables together, for the milliseconds that catalog changes take (CHECKs and foreign
-keys are NOT VALID, nothing is scanned), waiting at most lock-timeout per attempt and holding nothing in between.
+Locks: ACCESS EXCLUSIVE on the three tables together, for milliseconds: CHECKs and foreign keys are NOT VALID, so no row
+is read. Each attempt waits at most lock-timeout; between attempts no lock is held.
 """
 
 import sqlalchemy as sa
@@ -16,10 +16,10 @@ down_revision = "0006_keys"
 branch_labels = None
 depends_on = None
 
-# In the order in which the app writes them when it approves.
+# In the order in which an approval of the app writes them.
 TABLES = ("applications_application", "quests_questparticipant", "quests_quest")
 
-# What triggers call and no table waits for.
+# Called by triggers; installed without a lock on a table.
 FUNCTIONS = (
     "law/refuse_unknown_status",
     "mechanism/derived_assignee",
@@ -36,7 +36,7 @@ MECHANISM = (
     "mechanism/on_application_approved",
     "mechanism/on_application_ended",
 )
-# Each is dropped again by whoever enforces the constraint it stands in for, on an empty database by 0009_validate.
+# Dropped when their constraints are enforced: on an empty database by 0009_validate.
 STAND_INS = (
     "law/application_status_known",
     "law/participant_status_known",
@@ -75,9 +75,9 @@ def _foreign_key(
     }
 
 
-# PostgreSQL reads the text of every CHECK of a table anew for each statement, in a time that grows with the nodes of
-# the expression, so these are as short as they get: one comparison and one constant where that is enough. The cast
-# makes it print a list the same way after a dump and restore.
+# PostgreSQL reads every CHECK of a table again for each statement, in a time that grows with the expression. So they
+# are as short as possible: one comparison and one constant where that is enough. The cast makes PostgreSQL print a list
+# the same way after a dump and restore.
 LAW = (
     _check(
         "applications_application",
@@ -105,7 +105,7 @@ LAW = (
         "assignee_not_participant",
         stand_in="integrity_heal",
     ),
-    # An app row with an unknown status must still be saved unchanged, so these wait until there is none.
+    # These wait until no row has an unknown status, because the app must be able to save such a row unchanged.
     _check(
         "applications_application",
         "integrity_application_status_known",
@@ -158,7 +158,7 @@ LAW = (
     ),
 )
 
-# What can be attached now; what waits for rows to be repaired is left to `quest-integrity validate`.
+# What can be added now. What waits for rows to be repaired is left to `quest-integrity validate`.
 ATTACHABLE = """
 select statement
 from integrity.law_status
@@ -171,14 +171,14 @@ order by position
 
 
 def upgrade() -> None:
-    """Attach the constraints NOT VALID and the triggers."""
+    """Add the constraints NOT VALID, and the triggers."""
     record_law(LAW)
     install_all(FUNCTIONS)
     if is_offline():
         execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
         install_all(MECHANISM + STAND_INS)
         return
-    # Looked up before the lock: telling whether a status is unknown reads the whole table.
+    # Before the lock: law_obstacles() reads whole tables.
     statements = list(op.get_bind().scalars(sa.text(ATTACHABLE)))
 
     def attach() -> None:
@@ -190,7 +190,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Detach the triggers and the constraints."""
+    """Drop the triggers and the constraints."""
 
     def detach() -> None:
         remove_all(MECHANISM + STAND_INS)

@@ -1,9 +1,9 @@
-"""The key that allows one approved application per quest and applicant.
+"""The unique key that allows one approved application per quest and applicant.
 
-It comes after the mechanism: without it a user who left keeps an approved application, and the key would refuse the
-approval of the next one.
+Added after the mechanism: without it a user who leaves keeps an approved application, and the key would refuse the next
+approval of that user.
 
-Locks: as in 0006_keys, then ACCESS EXCLUSIVE for the milliseconds that DROP TRIGGER of the stand-in takes.
+Locks: as in 0006_keys; then DROP TRIGGER of the stand-in trigger takes ACCESS EXCLUSIVE for milliseconds.
 """
 
 from migrations.sql_objects import source
@@ -20,20 +20,20 @@ KEY = {
     "kind": "unique",
     "columns": "quest_id, applicant_id, integrity_approved",
     "waits": True,
-    # Installed by 0007_law together with the mechanism.
+    # Installed by 0007_law.
     "stand_in": "integrity_refuse_second_approval",
     "rules": ["duplicate_approval"],
 }
 
 
 def upgrade() -> None:
-    """Build the key unless duplicates forbid it."""
+    """Build the key unless there are duplicates."""
     record_law([KEY])
     enforce([str(KEY["name"])])
 
 
 def downgrade() -> None:
-    """Put the stand-in back and drop the key."""
+    """Create the stand-in trigger again and drop the key."""
     each_alone([source("law/refuse_second_approval", 1)])
     drop_key(KEY)
     forget_law([str(KEY["name"])])

@@ -1,7 +1,7 @@
-"""Validate what the rows allow, and say what has to wait for a repair.
+"""Validates the constraints that the rows allow, and reports those that wait for a repair.
 
-Locks: VALIDATE CONSTRAINT takes SHARE UPDATE EXCLUSIVE, which no reader or writer notices, for one scan of the table;
-DROP TRIGGER of a stand-in takes ACCESS EXCLUSIVE for milliseconds.
+Locks: VALIDATE CONSTRAINT takes SHARE UPDATE EXCLUSIVE, which blocks no reader or writer, for one scan of the table;
+DROP TRIGGER of a stand-in trigger takes ACCESS EXCLUSIVE for milliseconds.
 """
 
 import sqlalchemy as sa
@@ -28,7 +28,7 @@ STAND_INS = (
 
 
 def upgrade() -> None:
-    """Take every constraint as far as the rows allow."""
+    """Enforce every constraint as far as the rows allow."""
     remaining = enforce()
     if is_offline():
         return
@@ -46,5 +46,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Put the stand-ins back; what is valid stays valid, the constraints go with 0007_law."""
+    """Create the stand-in triggers again. The constraints stay validated; 0007_law drops them."""
     each_alone([source(name, 1) for name in STAND_INS])

@@ -1,6 +1,6 @@
-"""Repair: one function per repairable rule, run in batches, every changed row recorded.
+"""Repair and undo: one function per repairable rule, run in batches; every changed row is recorded.
 
-Locks: none on an app table. A repair locks the quests of one batch for the length of its transaction.
+Locks: none on an app table. A repair locks the quest rows of one batch for the length of its transaction.
 """
 
 import sqlalchemy as sa
@@ -41,7 +41,7 @@ OBJECTS = (
 
 
 def upgrade() -> None:
-    """Create the run tables and the functions."""
+    """Create the tables of repair runs and the functions."""
     op.create_table(
         "repair_run",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
@@ -79,7 +79,7 @@ def upgrade() -> None:
             name="repair_item_outcome_known",
         ),
         schema="integrity",
-        comment="The violations to repair or quests to undo of a run, and what became of each; NULL is to do.",
+        comment="The violations to repair or quests to undo of a run, each with its outcome, NULL until it is done.",
     )
     op.create_table(
         "repair_change",
@@ -94,14 +94,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run", "number", name="repair_change_pkey"),
         sa.ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_change_run_fk"),
         schema="integrity",
-        comment="Every row a repair or undo changed, whole, before and after.",
+        comment="Every row that a repair or undo changed: the whole row before and after.",
     )
     op.create_index("repair_change_run_quest_id_idx", "repair_change", ["run", "quest_id"], schema="integrity")
     install_all(OBJECTS)
 
 
 def downgrade() -> None:
-    """Drop the functions and the record of repairs."""
+    """Drop the functions and the tables with all repair runs."""
     remove_all(OBJECTS)
     for table in ("repair_change", "repair_item", "repair_run"):
         op.drop_table(table, schema="integrity")

@@ -1,6 +1,6 @@
-"""Least privilege: who may read, who may repair, and who owns the layer, as far as the migrating role may say so.
+"""The roles: who may read, who may repair and who owns the layer, as far as the migrating role may set it.
 
-Locks: ACCESS EXCLUSIVE on the layer's own tables for milliseconds, when they get their owner; none on an app table.
+Locks: ACCESS EXCLUSIVE on the layer's tables for milliseconds, when their owner changes; none on an app table.
 """
 
 from migrations.sql_objects import install_all, remove_all
@@ -26,12 +26,12 @@ OBJECTS = (
 
 
 def upgrade() -> None:
-    """Create the roles or say what a DBA has to run, then grant."""
+    """Create the roles and grant their rights; print what a DBA has to run instead."""
     install_all(OBJECTS)
     hand_over()
 
 
 def downgrade() -> None:
-    """Take everything back; roles that something else needs stay."""
+    """Revoke everything and drop the roles that nothing else needs."""
     take_back()
     remove_all(OBJECTS)

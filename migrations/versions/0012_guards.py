@@ -56,7 +56,7 @@ def upgrade() -> None:
         sa.Column("stands_in_for", sa.Text),
         sa.PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
         schema="integrity",
-        comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",
+        comment="The manifest: what each object of the layer must be. Written by integrity.record_guards().",
     )
     install_all(OBJECTS)
     hand_over()

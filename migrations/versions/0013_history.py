@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.Column("damage", sa.ARRAY(sa.Text)),
         sa.PrimaryKeyConstraint("id", name="audit_run_pkey"),
         schema="integrity",
-        comment="Recorded audits: when, how long, by whom, and the damage that the guards saw.",
+        comment="Recorded audits: when, how long, by whom, and the damage that the guards reported.",
     )
     op.create_table(
         "audit_count",
@@ -53,7 +53,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run", "rule", name="audit_count_pkey"),
         sa.ForeignKeyConstraint(["run"], ["integrity.audit_run.id"], name="audit_count_run_fk", ondelete="CASCADE"),
         schema="integrity",
-        comment="Violations per rule of each recorded audit, zero counts included.",
+        comment="Violations per rule of each recorded audit, also for rules without violations.",
     )
     op.create_table(
         "audit_violation",
@@ -68,7 +68,7 @@ def upgrade() -> None:
         sa.Column("gone_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("number", name="audit_violation_pkey"),
         schema="integrity",
-        comment="Every violation that an audit recorded: in all audits from first_run on, up to but not in gone_run.",
+        comment="Every violation found by a recorded audit: from first_run on, until gone_run did not find it.",
     )
     op.create_index(
         "audit_violation_open_key",
