@@ -29,7 +29,7 @@ from pytest_postgresql.executors import NoopExecutor
 from checks import migrate, server
 from checks.engine import server_version
 from tests.support import mutation, plant, templates
-from tests.support.database import copied
+from tests.support.database import copied, copy_of
 
 _Connection = psycopg.Connection[Any]
 
@@ -111,13 +111,13 @@ sync_001_server = factories.postgresql_noproc(dbname="sync_001", load=[templates
 audit_001_server = factories.postgresql_noproc(dbname="audit_001", load=[templates.app_tables(templates.audit_001)])
 dirty_server = factories.postgresql_noproc(dbname="dirty", load=[templates.app_tables(plant.everything)])
 
-empty = factories.postgresql("empty_server")
-migrated = factories.postgresql("migrated_server")
-app_only = factories.postgresql("app_only_server")
-unattached = factories.postgresql("unattached_server")
-sync_001 = factories.postgresql("sync_001_server")
-audit_001 = factories.postgresql("audit_001_server")
-dirty = factories.postgresql("dirty_server")
+empty = copy_of("empty_server")
+migrated = copy_of("migrated_server")
+app_only = copy_of("app_only_server")
+unattached = copy_of("unattached_server")
+sync_001 = copy_of("sync_001_server")
+audit_001 = copy_of("audit_001_server")
+dirty = copy_of("dirty_server")
 
 
 @pytest.fixture(scope="session")
