@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test slow mutants races histories crashes matrix test-matrix plpgsql-check docs site lint bench bench-adoption clean
+.PHONY: help venv demo test quick slow mutants races histories crashes matrix test-matrix plpgsql-check docs site lint bench bench-adoption clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,9 @@ demo: $(SMALL) ## Replay the incident on an embedded PostgreSQL, repair it, try 
 
 test: $(READY) ## Run the whole suite on an embedded PostgreSQL (PG_BINDIR=… for another one)
 	$(BIN)/pytest --numprocesses auto $(ARGS)
+
+quick: $(READY) ## Run one test of every constraint, trigger, rule, repair, command and format, in under a minute
+	$(BIN)/pytest --numprocesses auto -m quick $(ARGS)
 
 slow: $(READY) ## Run the tests that take too long for `make test`; histories and crashes have targets of their own
 	$(BIN)/pytest --numprocesses auto -m slow --ignore tests/races $(ARGS)

@@ -28,6 +28,7 @@ from pytest_postgresql.executors import NoopExecutor
 
 from checks import migrate, server
 from checks.engine import server_version
+from tests import quick
 from tests.support import mutation, plant, templates
 from tests.support.database import copied, copy_of
 
@@ -95,6 +96,13 @@ def keep_roles(running: server.Server) -> None:
         for role in ("integrity_reader", "integrity_operator", "integrity_owner"):
             connection.execute(f"create role {role} nologin".encode())
             connection.execute(f"grant connect on database postgres to {role}".encode())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    chosen = set(quick.TESTS.values())
+    for item in items:
+        if item.nodeid in chosen:
+            item.add_marker(pytest.mark.quick)
 
 
 def _load_migrated(**where: Any) -> None:
