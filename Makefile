@@ -4,11 +4,13 @@ BIN := $(VENV)/bin
 # Made anew when the dependencies change: what the commands need, and what everything else needs.
 SMALL := $(VENV)/.small
 READY := $(VENV)/.ready
+# Neighbours share templates and servers, so each process begins with one stretch of the suite; who is done takes over.
+PARALLEL := --numprocesses auto --dist worksteal
 # The one procedure that commits, which PostgreSQL allows only without a SET clause: it sets its search_path itself.
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test slow mutants races histories crashes matrix test-matrix plpgsql-check docs site lint bench bench-adoption clean
+.PHONY: help venv demo test quick slow mutants races histories crashes matrix test-matrix plpgsql-check docs site lint bench bench-adoption clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,11 +30,14 @@ demo: $(SMALL) ## Replay the incident on an embedded PostgreSQL, repair it, try 
 	$(BIN)/quest-integrity demo
 
 test: $(READY) ## Run the whole suite on an embedded PostgreSQL (PG_BINDIR=… for another one)
-	$(BIN)/pytest --numprocesses auto $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+quick: $(READY) ## Run one test of every constraint, trigger, rule, repair, command and format, in under a minute
+	$(BIN)/pytest $(PARALLEL) -m quick $(ARGS)
 
 slow: $(READY) ## Run the tests that take too long for `make test`; histories and crashes have targets of their own
-	$(BIN)/pytest --numprocesses auto -m slow --ignore tests/races $(ARGS)
-	$(BIN)/pytest --numprocesses auto --hypothesis-profile long tests/repair/test_repair_property.py
+	$(BIN)/pytest $(PARALLEL) -m slow --ignore tests/races $(ARGS)
+	$(BIN)/pytest $(PARALLEL) --hypothesis-profile long tests/repair/test_repair_property.py
 
 mutants: $(READY) ## Weaken each part of the layer, ask guards and tests whether they notice, write docs/mutants.md
 	$(BIN)/python -m tests.mutants $(ARGS)
@@ -47,7 +52,7 @@ crashes: $(READY) ## Kill backends and postmasters two hundred times under load
 	$(BIN)/pytest -m slow -s tests/races/test_crashes.py $(ARGS)
 
 matrix: $(READY) ## Run the whole suite on PostgreSQL 14, 15, 16, 17 and 18 (ARGS="14 16 -- tests/law" for less)
-	$(BIN)/python tests/matrix.py $(or $(ARGS),-- --numprocesses auto)
+	$(BIN)/python tests/matrix.py $(or $(ARGS),-- $(PARALLEL))
 
 test-matrix: matrix
 

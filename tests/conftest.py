@@ -28,8 +28,9 @@ from pytest_postgresql.executors import NoopExecutor
 
 from checks import migrate, server
 from checks.engine import server_version
+from tests import quick
 from tests.support import mutation, plant, templates
-from tests.support.database import copied
+from tests.support.database import copied, copy_of
 
 _Connection = psycopg.Connection[Any]
 
@@ -97,6 +98,13 @@ def keep_roles(running: server.Server) -> None:
             connection.execute(f"grant connect on database postgres to {role}".encode())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    chosen = set(quick.TESTS.values())
+    for item in items:
+        if item.nodeid in chosen:
+            item.add_marker(pytest.mark.quick)
+
+
 def _load_migrated(**where: Any) -> None:
     migrate.upgrade(templates.target_of_template(**where))
 
@@ -111,13 +119,13 @@ sync_001_server = factories.postgresql_noproc(dbname="sync_001", load=[templates
 audit_001_server = factories.postgresql_noproc(dbname="audit_001", load=[templates.app_tables(templates.audit_001)])
 dirty_server = factories.postgresql_noproc(dbname="everything_broken", load=[templates.app_tables(plant.everything)])
 
-empty = factories.postgresql("empty_server")
-migrated = factories.postgresql("migrated_server")
-app_only = factories.postgresql("app_only_server")
-unattached = factories.postgresql("unattached_server")
-sync_001 = factories.postgresql("sync_001_server")
-audit_001 = factories.postgresql("audit_001_server")
-dirty = factories.postgresql("dirty_server")
+empty = copy_of("empty_server")
+migrated = copy_of("migrated_server")
+app_only = copy_of("app_only_server")
+unattached = copy_of("unattached_server")
+sync_001 = copy_of("sync_001_server")
+audit_001 = copy_of("audit_001_server")
+dirty = copy_of("dirty_server")
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,15 @@
-"""The guards: a manifest of every object of ours, and the view that compares it with the catalog.
+"""The guards: the table of a manifest of every object of ours, and the view that compares it with the catalog.
 
-Always the last revision: it records what all the others have made. One that comes later ends with record_guards() too.
+The last revision of all fills it in, once, with record_guards(): reading the whole catalog is a third of an upgrade.
 
-Locks: ACCESS SHARE on the app's tables while empty copies of three of them are made, milliseconds; ACCESS
-EXCLUSIVE on the event log when the new objects get their owner.
+Locks: ACCESS EXCLUSIVE on the event log when the new objects get their owner; none on an app table.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from migrations.sql_objects import execute, install_all, remove_all
+from migrations.sql_objects import install_all, remove_all
 from migrations.steps import hand_over
 
 revision = "0012_guards"
@@ -44,7 +43,7 @@ OBJECTS = (
 
 
 def upgrade() -> None:
-    """Create the manifest and write it."""
+    """Create the manifest, without an entry."""
     op.create_table(
         "guard",
         sa.Column("kind", sa.Text, nullable=False),
@@ -60,7 +59,6 @@ def upgrade() -> None:
     )
     install_all(OBJECTS)
     hand_over()
-    execute("select integrity.record_guards()")
 
 
 def downgrade() -> None:

@@ -1,6 +1,7 @@
 """The history: recorded audits, and the views that compare each with the one before.
 
-Locks: as 0012_guards, whose manifest is written anew.
+Locks: as 0012_guards; ACCESS SHARE on the app's tables while empty copies of three of them are made for the manifest,
+milliseconds.
 """
 
 import sqlalchemy as sa

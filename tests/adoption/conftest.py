@@ -9,6 +9,7 @@ from pytest_postgresql import factories
 
 from tests.django_app import database
 from tests.support import plant
+from tests.support.database import copy_of
 
 _Connection = psycopg.Connection[Any]
 
@@ -77,8 +78,8 @@ def _load_dirty(*, autocommit: bool, **where: Any) -> None:
 live_server = factories.postgresql_noproc(dbname="live", load=[_load_live])
 dirty_server = factories.postgresql_noproc(dbname="dirty", load=[_load_dirty])
 
-_live = factories.postgresql("live_server")
-_dirty = factories.postgresql("dirty_server")
+_live = copy_of("live_server")
+_dirty = copy_of("dirty_server")
 
 
 @pytest.fixture

@@ -150,6 +150,17 @@ class TestShown:
         assert "last audit: 2 new, 0 fixed, 0 old" in ran.out
         assert sum(line.startswith("new    ") for line in ran.out.splitlines()) == 2
 
+    def test_the_same_in_every_form(self, made: Connection) -> None:
+        made.execute("insert into public.self_made values ('a'), ('b')")
+        record(made)
+        record(made)
+        as_json = listed(made)
+        assert [row["run"] for row in as_json] == [2, 1]
+        as_lines = run(made, "history", "--format", "ndjson").out.splitlines()
+        assert [json.loads(line) for line in as_lines] == as_json
+        as_csv = list(csv.DictReader(io.StringIO(run(made, "history", "--format", "csv").out)))
+        assert as_csv == [{name: "" if value is None else str(value) for name, value in row.items()} for row in as_json]
+
     def test_the_newest_few(self, made: Connection) -> None:
         for _ in range(3):
             record(made)

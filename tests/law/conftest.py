@@ -6,6 +6,7 @@ import psycopg
 from pytest_postgresql import factories
 
 from tests.support import plant
+from tests.support.database import copy_of
 from tests.support.templates import app_tables
 
 
@@ -23,7 +24,7 @@ broken_server = factories.postgresql_noproc(dbname="law_broken", load=[app_table
 duplicated_server = factories.postgresql_noproc(dbname="law_duplicated", load=[app_tables(plant.duplicate_participant)])
 keyless_server = factories.postgresql_noproc(dbname="law_keyless", load=[app_tables(plant.drop_participant_key)])
 
-adopted = factories.postgresql("adopted_server")
-broken = factories.postgresql("broken_server")
-duplicated = factories.postgresql("duplicated_server")
-keyless = factories.postgresql("keyless_server")
+adopted = copy_of("adopted_server")
+broken = copy_of("broken_server")
+duplicated = copy_of("duplicated_server")
+keyless = copy_of("keyless_server")

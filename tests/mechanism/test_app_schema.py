@@ -17,6 +17,7 @@ from tests.mechanism.roles import app_role, login
 from tests.mechanism.state import State, admit, assert_sound, events, state
 from tests.mechanism.statements import delete_many, update_many
 from tests.support import factory
+from tests.support.database import copy_of
 from tests.support.templates import APP_TABLES
 
 _Connection = psycopg.Connection[Any]
@@ -48,10 +49,10 @@ capitals_server = factories.postgresql_noproc(dbname="schema_capitals", load=[_l
 reserved_server = factories.postgresql_noproc(dbname="schema_reserved", load=[_loader(RESERVED, adopted=False)])
 odd_server = factories.postgresql_noproc(dbname="schema_odd", load=[_loader(ODD, adopted=True)])
 
-plain = factories.postgresql("plain_server")
-capitals = factories.postgresql("capitals_server")
-reserved = factories.postgresql("reserved_server")
-odd = factories.postgresql("odd_server")
+plain = copy_of("plain_server")
+capitals = copy_of("capitals_server")
+reserved = copy_of("reserved_server")
+odd = copy_of("odd_server")
 
 SCHEMAS = {"plain": PLAIN, "capitals": CAPITALS, "reserved": RESERVED, "odd": ODD}
 

@@ -26,7 +26,7 @@ from tests.django_app.flows import (
     User,
     World,
 )
-from tests.support.database import target_of, url_of
+from tests.support.database import copy_of, target_of, url_of
 from tests.support.waiting import wait_until_alone
 
 # Written anew rather than taken from the layer's views: it judges databases that have none.
@@ -86,10 +86,10 @@ adopted_server = factories.postgresql_noproc(dbname="django_adopted", load=[_loa
 without_layer_server = factories.postgresql_noproc(dbname="django_alone", load=[_load_without_layer])
 dirty_server = factories.postgresql_noproc(dbname="django_dirty", load=[_load_dirty])
 
-created = factories.postgresql("created_server")
-adopted = factories.postgresql("adopted_server")
-without_layer = factories.postgresql("without_layer_server")
-dirty = factories.postgresql("dirty_server")
+created = copy_of("created_server")
+adopted = copy_of("adopted_server")
+without_layer = copy_of("without_layer_server")
+dirty = copy_of("dirty_server")
 
 
 @pytest.fixture(params=["created", "adopted"])

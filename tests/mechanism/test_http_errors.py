@@ -14,7 +14,7 @@ from checks import migrate
 from checks.target import Target
 from tests.django_app import database
 from tests.django_app.flows import Application, QuestParticipant, World
-from tests.support.database import url_of
+from tests.support.database import copy_of, url_of
 
 from rest_framework.test import APIClient  # isort: skip  # after Django is set up
 
@@ -28,7 +28,7 @@ def _load(*, autocommit: bool, **where: Any) -> None:
 
 http_server = factories.postgresql_noproc(dbname="django_http", load=[_load])
 
-http = factories.postgresql("http_server")
+http = copy_of("http_server")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from tests.mechanism.roles import app_role, login
 from tests.mechanism.state import State, assert_sound, events, state, version
 from tests.mechanism.statements import Update, by_every_update, delete_many, update_many
 from tests.support import factory, plant
+from tests.support.database import copy_of
 from tests.support.proof import attach
 from tests.support.templates import APP_TABLES
 
@@ -73,10 +74,10 @@ beside_a_dropped_participant_server = _adopted(_beside_a_dropped_participant)
 two_to_come_server = _adopted(_two_to_come)
 two_to_come_beside_duplicates_server = _adopted(_two_to_come_beside_duplicates)
 
-alone = factories.postgresql("alone_server")
-beside_a_dropped_participant = factories.postgresql("beside_a_dropped_participant_server")
-two_to_come = factories.postgresql("two_to_come_server")
-two_to_come_beside_duplicates = factories.postgresql("two_to_come_beside_duplicates_server")
+alone = copy_of("alone_server")
+beside_a_dropped_participant = copy_of("beside_a_dropped_participant_server")
+two_to_come = copy_of("two_to_come_server")
+two_to_come_beside_duplicates = copy_of("two_to_come_beside_duplicates_server")
 
 
 def _read(connection: _Connection, status: str) -> tuple[int, UUID, list[int]]:

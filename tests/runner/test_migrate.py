@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 
 from checks import migrate
 from checks.errors import UserError
+from tests.support.cli import run
 from tests.support.database import target_of
 from tests.support.revisions import scripts
 
@@ -45,6 +46,15 @@ def test_up_and_down(empty: psycopg.Connection[Any]) -> None:
     empty.commit()
     migrate.downgrade(target, "base")
     assert migrate.current_revision(empty) is None
+
+
+def test_the_commands(app_only: psycopg.Connection[Any]) -> None:
+    ran = run(app_only, "upgrade", "0002_rules")
+    assert (ran.code, ran.out, "now at revision 0002_rules" in ran.err) == (0, "", True)
+    assert migrate.current_revision(app_only) == "0002_rules"
+    ran = run(app_only, "downgrade", "base")
+    assert (ran.code, ran.out, "nothing of the integrity layer is left" in ran.err) == (0, "", True)
+    assert migrate.current_revision(app_only) is None
 
 
 def test_a_database_at_an_older_revision(migrated: psycopg.Connection[Any]) -> None:

@@ -24,7 +24,7 @@ from checks.engine import find_binaries
 from checks.state import STATE_VARIABLE
 from tests.django_app import database
 from tests.support import plant
-from tests.support.database import url_of
+from tests.support.database import copy_of, url_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,7 +105,7 @@ def _load_live(*, autocommit: bool, **where: Any) -> None:
 
 
 live_server = factories.postgresql_noproc(dbname="documents_live", load=[_load_live])
-live = factories.postgresql("live_server")
+live = copy_of("live_server")
 
 
 @pytest.fixture

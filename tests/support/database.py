@@ -1,13 +1,15 @@
 """More connections to the database a test was given, and more databases."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
+import pytest
+from psycopg import sql
 from pytest_postgresql.executors import NoopExecutor
-from pytest_postgresql.janitor import DatabaseJanitor
 
 from checks.target import Target
 
@@ -35,12 +37,37 @@ def another(connection: psycopg.Connection[Any], autocommit: bool = False) -> It
 
 
 @contextmanager
-def copied(template: NoopExecutor, suffix: object) -> Iterator[psycopg.Connection[Any]]:
+def copied(template: NoopExecutor, suffix: object = "") -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection to a copy of a template's database, named after it, that lives as long as the block."""
     where = {"host": template.host, "port": template.port, "user": template.user}
-    name = f"{template.dbname}_{suffix}"
-    with (
-        DatabaseJanitor(dbname=name, template_dbname=template.template_dbname, **where),
-        psycopg.connect(dbname=name, **where) as connection,
-    ):
-        yield connection
+    name = f"{template.dbname}_{suffix}" if suffix else template.dbname
+    maintenance = _maintenance(**where)
+    create = "create database {} template {}" + _strategy(maintenance.info.server_version)
+    maintenance.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(template.template_dbname)))
+    try:
+        with closing(psycopg.connect(dbname=name, **where)) as connection:
+            yield connection
+    finally:
+        maintenance.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def copy_of(server: str) -> Callable[[pytest.FixtureRequest], Iterator[psycopg.Connection[Any]]]:
+    """Return a fixture: a connection to a copy of the template that this fixture of pytest-postgresql has made."""
+
+    @pytest.fixture
+    def copy(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
+        with copied(request.getfixturevalue(server)) as connection:
+            yield connection
+
+    return copy
+
+
+# pytest-postgresql's own fixture connects once more for every database it makes and for every one it drops.
+@cache
+def _maintenance(**where: Any) -> psycopg.Connection[Any]:
+    return psycopg.connect(dbname="postgres", autocommit=True, **where)
+
+
+def _strategy(server_version: int) -> str:
+    # The other one writes every page of the copy into the write-ahead log; before PostgreSQL 15 there was only this.
+    return " strategy file_copy" if server_version >= 150000 else ""
