@@ -1,6 +1,5 @@
 """Run DDL on tables in use: short waits for locks, tried again, never queueing clients for long."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import psycopg
 from psycopg import errors
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from checks import render
 
 MAX_PAUSE_SECONDS = 2.0
 
@@ -22,7 +23,7 @@ class LockPolicy:
 
 def say(line: str) -> None:
     """Print one line of progress to stderr."""
-    print(line, file=sys.stderr, flush=True)
+    render.say(line)
 
 
 def retrying(policy: LockPolicy, what: str) -> Retrying:

@@ -1,5 +1,7 @@
 """The one exception that is meant for the user, and how its sentence quotes a program."""
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Something the user can act on: shown as one sentence, without a traceback, and ends with exit code 2.
@@ -9,6 +11,14 @@ class UserError(Exception):
     """
 
     exit_code = 2
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the question whether a known name was meant, for the middle of a sentence; nothing if none is near."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(known), n=1)
+    return f", did you mean {found[0]}?" if found else ""
 
 
 def one_line(text: str) -> str:

@@ -5,8 +5,10 @@ from typing import Any, TextIO
 import psycopg
 from psycopg.rows import dict_row
 
-from checks import events, render, violations
+from checks import records, render, violations
 from checks.errors import UserError
+from checks.people import People
+from checks.screens import log
 
 TREND = "select * from integrity.audit_trend order by run desc limit %s"
 CHANGES = (
@@ -40,16 +42,16 @@ def write(connection: psycopg.Connection[Any], form: str, limit: int | None, det
         rows.itersize = violations.FETCH_ROWS
         if form != "table":
             rows.execute(*((CHANGES,) if detailed else (TREND, [limit])))
-            events.FORMATS[form](rows, out)
+            records.write(form, rows, [column.name for column in rows.description or ()], out)
+            return
+        with connection.cursor(row_factory=dict_row) as cursor:
+            trend = cursor.execute(TREND, [limit]).fetchall()
+        if not trend:
+            render.say("no audit was recorded: record one with `quest-integrity audit --record`")
             return
         on = render.console(out)
-        with connection.cursor(row_factory=dict_row) as trend:
-            render.show_trend(trend.execute(TREND, [limit]), on)
-            runs = trend.rowcount
-        if not runs:
-            on.print("no audit was recorded: run `quest-integrity audit --record`")
-            return
+        log.show_trend(trend, on)
         found = {"new": 0, "fixed": 0, "old": 0} | dict(connection.execute(COUNTS).fetchall())
-        on.print("last audit: " + ", ".join(f"{number:,} {change}" for change, number in found.items()))
-        for row in rows.execute(CHANGES) if detailed else ():
-            on.print(f"{row['change']:<5}  {row['key']}  seen first {row['first_seen']:%Y-%m-%d %H:%M:%S %z}")
+        render.put(on, "last audit: " + ", ".join(f"{number:,} {change}" for change, number in found.items()))
+        if detailed:
+            log.show_known(rows.execute(CHANGES), People(connection), on)

@@ -1,31 +1,51 @@
-"""What people see: tables in a terminal, plain aligned columns when piped."""
+"""How text is laid out for people: folded to a terminal's width, plain and one record a line when piped.
+
+What can be typed or copied is `Whole` and never broken; prose breaks at blanks. The screens are in `checks.screens`.
+"""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO, TypeVar
 
-from rich import box
-from rich.cells import cell_len
-from rich.columns import Columns
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
-from checks.guards import Guard
-from checks.law import Unenforced
-from checks.repair import Change, Left, Outcome, Run
-from checks.rules import Rule
-from checks.violations import Report, Violation
-
 PLAIN_WIDTH = 1000
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-# A table is laid out in memory as a whole.
-CHANGES_AT_ONCE = 200
-COUNTED = {"violations", "quests", "users", "items", "changed rows"}
-NUMERIC = COUNTED | {"seconds", "errors", "warnings", "new", "fixed", "guard damage"}
-STYLES = {"error": "bold red", "warning": "yellow"}
+# What moves a terminal's cursor, and what turns the direction of the text around it.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+COMMAND = re.compile("(`[^`]*`)")
+UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+# These many rows are laid out, and their people looked up, at once.
+ROWS_AT_ONCE = 200
+NUMERIC = {"violations", "quests", "users", "items", "changed rows", "rows"} | {
+    *("seconds", "errors", "warnings", "new", "fixed", "guard damage")
+}
+STYLES = {"error": "bold red", "warning": "yellow", "off": "dim"}
+GAP = "  "
+
+Item = TypeVar("Item")
+
+
+class Whole(NamedTuple):
+    """Text that is not broken across lines unless it is longer than one."""
+
+    text: str
+    style: str = ""
+
+
+class Prose(NamedTuple):
+    """Text that may be broken at its blanks."""
+
+    text: str
+    style: str = ""
+
+
+Part = str | Prose | Whole
+"""A string is prose without a style."""
 
 
 class _Console(Console):
@@ -45,241 +65,193 @@ def console(out: TextIO | None = None) -> Console:
 
 
 def say(message: str) -> None:
-    """Print a message for people to stderr."""
-    _Console(stderr=True, soft_wrap=True).print(message)
+    """Print a message for people to stderr; what stands in backticks stays on one line."""
+    on = _Console(stderr=True)
+    for line in message.split("\n"):
+        put(on, *(Whole(part) if part.startswith("`") else part for part in COMMAND.split(line)))
+
+
+def put(on: Console, *parts: Part, indent: int = 0, hang: int | None = None) -> None:
+    """Print parts as one line when piped, in a terminal as many as they need.
+
+    Args:
+        on: where to.
+        parts: what; nothing is put between them.
+        indent: blanks before the first line.
+        hang: blanks before the others; as before the first when None.
+    """
+    width = on.width if on.is_terminal else None
+    for line in fold(parts, width, indent, indent if hang is None else hang):
+        on.print(line, soft_wrap=True)
+
+
+def heading(on: Console, text: str) -> None:
+    """Print a heading, with an empty line before it."""
+    on.print()
+    put(on, Prose(text, "bold underline"))
+
+
+def statement(on: Console, text: str) -> None:
+    """Print SQL: its lines as they are where they fit, else broken at blanks, which are as good as any to psql."""
+    for line in text.splitlines():
+        kind = Whole if cell_len(line) <= on.width or not on.is_terminal else Prose
+        put(on, kind(line, "cyan"))
+
+
+def fold(parts: Iterable[Part], width: int | None, indent: int = 0, hang: int = 0) -> Iterator[Text]:
+    """Yield lines of at most `width` cells.
+
+    Args:
+        parts: what to lay out.
+        width: None for one line, however long.
+        indent: blanks before the first line; text that would not fit behind them begins at the margin.
+        hang: blanks before the others.
+    """
+    line, is_empty, margin = Text(" " * indent), True, indent
+    waiting = deque((held, False) for held in _held_together(parts))
+    while waiting:
+        held, is_glued = waiting.popleft()
+        size = sum(part.cell_len for part in held)
+        gap = 0 if is_glued or is_empty else 1
+        if width is None or line.cell_len + gap + size <= width:
+            line.append(" " * (gap if held or not is_empty else 0)).append_text(Text().join(held))
+            is_empty = is_empty and not held
+        elif not is_empty:
+            yield line
+            line, is_empty, margin = Text(" " * hang), True, hang
+            waiting.appendleft((held, is_glued))
+        elif margin:
+            line, margin = Text(), 0
+            waiting.appendleft((held, is_glued))
+        elif len(held) > 1:
+            waiting.extendleft(reversed([([part], True) for part in held]))
+        else:
+            *full, rest = chop_cells(held[0].plain, width)
+            yield from (Text(piece, held[0].style) for piece in full)
+            line, is_empty = Text(rest, held[0].style), False
+    yield line
+
+
+def _held_together(parts: Iterable[Part]) -> Iterator[list[Text]]:
+    """Yield what no blank separates, which is nothing where a blank follows a blank."""
+    held: list[Text] = []
+    for part in parts:
+        text, style = (part, "") if isinstance(part, str) else (part.text, part.style)
+        words = [printable(text)] if isinstance(part, Whole) else printable(text).split(" ")
+        for position, word in enumerate(words):
+            if position:
+                yield held
+                held = []
+            if word:
+                held.append(Text(word, style))
+    yield held
+
+
+def printable(text: str) -> str:
+    """Return the text with its control characters written out: a title must not command a terminal."""
+    return CONTROL.sub(lambda found: f"{found[0]!a}"[1:-1], text)
+
+
+def shown(value: object) -> str:
+    """Return a value as a cell; nothing for None."""
+    return "" if value is None else str(value)
+
+
+def time(at: Any) -> str:
+    """Return a time to the second, with its offset."""
+    return f"{at:%Y-%m-%d %H:%M:%S %z}"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Return '1 quest' or '1,234 quests'."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def mentions(text: str, names: Mapping[str, str], style: str = "") -> list[Part]:
+    """Return a text as parts, with the names of the people whose ids it mentions."""
+    parts: list[Part] = []
+    end = 0
+    for found in UUID.finditer(text):
+        parts += [Prose(text[end : found.start()], style), Whole(names.get(found[0], found[0]), style)]
+        end = found.end()
+    return [*parts, Prose(text[end:], style)]
+
+
+def in_batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield the items, so many at once that memory stays bounded."""
+    left = iter(items)
+    while some := list(islice(left, ROWS_AT_ONCE)):
+        yield some
 
 
 class Listing:
-    """Rows under headings, which rich prints: ruled in a terminal, plain aligned columns when piped.
+    """Rows under headings, which rich prints in aligned columns, or in a terminal too narrow for them as records.
 
     Args:
-        headings: One for each column.
+        headings: One for each column; the first names the record.
         title: Stands above.
+        prose: Headings of columns that may be broken at blanks.
     """
 
-    def __init__(self, *headings: str, title: str | None = None) -> None:
+    def __init__(self, *headings: str, title: str | None = None, prose: Sequence[str] = ()) -> None:
         """Start without rows."""
         self._headings = headings
         self._title = title
+        self._prose = prose
         self._rows: list[list[Text]] = []
 
     def add_row(self, *cells: str | Text) -> None:
         """Add a row; control characters, such as a terminal's, are written out."""
         styled = ((cell.plain, cell.style) if isinstance(cell, Text) else (cell, "") for cell in cells)
-        self._rows.append([Text(_printable(value), style) for value, style in styled])
+        self._rows.append([Text(printable(value), style) for value, style in styled])
 
     def __rich_console__(self, on: Console, options: ConsoleOptions) -> RenderResult:
         """Yield what rich is to print."""
-        if on.is_terminal:
-            yield self._ruled()
-        else:
+        if not on.is_terminal:
             yield from self._aligned()
+        elif sum(self._widths()) + len(GAP) * (len(self._headings) - 1) <= options.max_width:
+            yield from self._styled()
+        else:
+            yield from self._records(options.max_width)
 
-    def _ruled(self) -> Table:
-        made = Table(
-            title=self._title,
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            padding=(0, 1),
-        )
-        for heading in self._headings:
-            made.add_column(heading, justify="right" if heading in NUMERIC else "left")
-        for row in self._rows:
-            made.add_row(*row)
-        return made
+    def _widths(self) -> list[int]:
+        lines = [list(self._headings), *([cell.plain for cell in row] for row in self._rows)]
+        return [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
 
     def _aligned(self) -> Iterator[Segment]:
         """Yield a line for each row; rich's own layout of so many cells takes longer than a repair of the rows."""
-        lines = [list(self._headings), *([cell.plain for cell in row] for row in self._rows)]
-        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        widths = self._widths()
         if self._title:
             yield Segment(f"{self._title}\n")
-        for line in lines:
+        for line in [list(self._headings), *([cell.plain for cell in row] for row in self._rows)]:
             cells = []
             for heading, cell, width in zip(self._headings, line, widths, strict=True):
                 fill = " " * (width - cell_len(cell))
                 cells.append(fill + cell if heading in NUMERIC else cell + fill)
-            yield Segment("  ".join(cells).rstrip() + "\n")
+            yield Segment(GAP.join(cells).rstrip() + "\n")
 
+    def _styled(self) -> Iterator[Text]:
+        """Yield the same lines with their styles."""
+        widths = self._widths()
+        if self._title:
+            yield Text(self._title, "bold")
+        for row in [[Text(heading, "bold") for heading in self._headings], *self._rows]:
+            line = Text(no_wrap=True, overflow="ignore")
+            for heading, cell, width in zip(self._headings, row, widths, strict=True):
+                fill = " " * (width - cell.cell_len)
+                line.append_text(Text(fill) + cell if heading in NUMERIC else cell + Text(fill)).append(GAP)
+            line.rstrip()
+            yield line
 
-def show_report(report: Report, on: Console) -> None:
-    """Print the counts by rule and what was looked at."""
-    listing = Listing("rule", "severity", "category", "violations", "quests", "users")
-    for count in report.counts:
-        style = STYLES[count.severity] if count.violations else "dim"
-        listing.add_row(
-            count.rule,
-            Text(count.severity, style),
-            count.category,
-            Text(str(count.violations), style),
-            str(count.quests),
-            str(count.users),
-        )
-    on.print(listing)
-    totals = report.totals
-    on.print(
-        f"audited: {totals.users:,} users, {totals.quests:,} quests, {totals.applications:,} applications, "
-        f"{totals.participants:,} participants",
-    )
-
-
-def show_violations(violations: Iterable[Violation], on: Console) -> None:
-    """Print one line per violation, as they come."""
-    for violation in violations:
-        on.print(
-            Text.assemble(
-                (violation.severity, STYLES[violation.severity]),
-                f"  {_printable(violation.message)}",
-                (f"  [{_printable(violation.key)}; repair: {violation.repair or 'a person decides'}]", "dim"),
-            )
-        )
-
-
-def show_outcomes(outcomes: Iterable[Outcome], on: Console) -> None:
-    """Print what became of the planned items of a run."""
-    listing = Listing("rule", "outcome", "items", "refused by")
-    for outcome in outcomes:
-        listing.add_row(outcome.rule, outcome.outcome, str(outcome.items), outcome.refused_by or "")
-    on.print(listing)
-
-
-def show_left(left: Iterable[Left], on: Console) -> None:
-    """Print one line for each violation or quest that a run left as it is, and why."""
-    for item in left:
-        why = "by" if item.outcome == "refused" else "not as before:"
-        on.print(
-            Text.assemble(
-                (item.outcome, STYLES["warning"]),
-                f"  {item.key or f'quest {item.quest_id}'}  ",
-                (f"{why} {item.detail}" if item.detail else "it needs the repair of another rule first", "dim"),
-            )
-        )
-
-
-def show_runs(runs: Iterable[Run], on: Console) -> None:
-    """Print repairs and undos, oldest first."""
-    listing = Listing("run", "kind", "started", "actor", "changed rows", "state", "reason")
-    for run in runs:
-        kind = run.kind if run.undoes is None else f"{run.kind} of {run.undoes}"
-        state = "finished" if run.finished_at else f"stopped, {run.to_do} to do"
-        started = f"{run.started_at:%Y-%m-%d %H:%M:%S %z}"
-        listing.add_row(str(run.id), kind, started, run.actor, str(run.changed_rows), state, run.reason or "")
-    on.print(listing)
-
-
-def show_trend(runs: Iterable[dict[str, Any]], on: Console) -> None:
-    """Print recorded audits."""
-    listing = Listing("run", "started", "seconds", "errors", "warnings", "new", "fixed", "guard damage", "actor")
-    for run in runs:
-        started, seconds = f"{run['started_at']:%Y-%m-%d %H:%M:%S %z}", f"{run['duration'].total_seconds():.2f}"
-        counts = (run["errors"], run["warnings"], run["new_violations"], run["fixed_violations"], run["guard_damage"])
-        listing.add_row(str(run["run"]), started, seconds, *map(_shown, counts), run["actor"])
-    on.print(listing)
-
-
-def show_changes(changes: Iterable[Change], on: Console) -> None:
-    """Print the rows that change, column by column, before and after: a table for every so many of them."""
-    left = iter(changes)
-    while some := list(islice(left, CHANGES_AT_ONCE)):
-        listing = Listing("table", "row", "column", "before", "after")
-        for change in some:
-            row = ", ".join(f"{name} {value}" for name, value in change.row_key.items())
-            kind = "new row" if change.before is None else "removed" if change.after is None else ""
-            for position, (name, (before, after)) in enumerate(change.columns().items()):
-                first = position == 0
-                listing.add_row(
-                    change.relation if first else "",
-                    f"{row} {kind}".strip() if first else "",
-                    name,
-                    Text(_shown(before), "red"),
-                    Text(_shown(after), "green"),
-                )
-        on.print(listing)
-
-
-def show_unenforced(remaining: Iterable[Unenforced], on: Console) -> None:
-    """Print the constraints that are not enforced in full, and why."""
-    listing = Listing("constraint", "state", "violated rules")
-    for item in remaining:
-        listing.add_row(item.name, item.state, ", ".join(item.rules))
-    on.print(listing)
-
-
-def show_guards(wrong: Sequence[Guard], on: Console) -> None:
-    """Print the guards that are not ok, then what mends those that are damaged, for psql."""
-    listing = Listing("status", "kind", "identity", "detail")
-    for guard in wrong:
-        listing.add_row(guard.status, guard.kind, guard.identity, guard.detail)
-    if wrong:
-        on.print(listing)
-    for guard in wrong:
-        if guard.damage:
-            mend = f"{guard.mend};" if guard.mend else "-- a person decides"
-            on.print(f"-- {guard.kind} {guard.identity}\n{mend}\n")
-
-
-def side_by_side(on: Console, *items: RenderableType) -> None:
-    """Print items beside each other in a terminal, below each other when piped."""
-    if on.is_terminal:
-        on.print(Columns(items, padding=(0, 6)))
-    else:
-        for item in items:
-            on.print(item)
-
-
-def show_rules(rules: Iterable[Rule], report: Report, on: Console) -> None:
-    """Print the rules with their counts and what they mean."""
-    counts = {count.rule: count for count in report.counts}
-    listing = Listing("rule", "severity", "violations", "category", "repair", "meaning")
-    for rule in rules:
-        count = counts.get(rule.rule)
-        listing.add_row(
-            rule.rule,
-            count.severity if count else "off",
-            str(count.violations) if count else "",
-            rule.category,
-            rule.repair or "a person decides",
-            rule.meaning,
-        )
-    on.print(listing)
-
-
-def show_rule(rule: Rule, on: Console) -> None:
-    """Print one rule in full."""
-    on.print(Text(rule.rule, "bold"), Text(f"({rule.severity}; {rule.category})"))
-    on.print(rule.meaning)
-    on.print(f"broken by: {rule.broken_by or 'nobody has said yet'}")
-    on.print(f"repair:    {rule.repair_meaning or 'none, a person decides'}")
-    on.print(f"enforced:  {', '.join(rule.enforced_by) or 'by nothing, it is reported only'}")
-    on.print(f"in psql:   select * from integrity.{rule.rule};")
-
-
-def show_rows(rows: Iterable[tuple[str, dict[str, Any], dict[str, Any]]], on: Console) -> None:
-    """Print rows, a line per column that has a value; our markers are left out."""
-    listing = Listing("table", "row", "column", "value")
-    for relation, key, content in rows:
-        head = (relation, ", ".join(f"{name} {value}" for name, value in key.items()))
-        for name, value in content.items():
-            if value not in (None, "") and name not in key and not name.startswith("integrity_"):
-                listing.add_row(*head, name, str(value))
-                head = ("", "")
-    on.print(listing)
-
-
-def show_history(events: Iterable[tuple[Any, ...]], on: Console) -> None:
-    """Print what the event log says of a quest."""
-    listing = Listing("at", "kind", "user", "before", "after", "actor", "application_name")
-    for event in events:
-        listing.add_row(*map(_shown, event))
-    on.print(listing)
-
-
-def _printable(text: str) -> str:
-    """Return the text with its control characters written out: a title must not command a terminal."""
-    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
-
-
-def _shown(value: Any) -> str:
-    return "" if value is None else str(value)
+    def _records(self, width: int) -> Iterator[Text]:
+        """Yield a block for each row: the first cell, then below it a line for each other that is not empty."""
+        if self._title:
+            yield Text(self._title, "bold")
+        label = max(map(cell_len, self._headings[1:]), default=0) + 2 * len(GAP)
+        for row in self._rows:
+            yield from fold([Whole(row[0].plain, str(row[0].style) or "bold")], width)
+            for heading, cell in zip(self._headings[1:], row[1:], strict=True):
+                kind = Prose if heading in self._prose else Whole
+                if cell.plain:
+                    name = Whole(heading.ljust(label - 2 * len(GAP)), "dim")
+                    yield from fold([name, GAP, kind(cell.plain, str(cell.style))], width, len(GAP), label)

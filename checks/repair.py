@@ -54,10 +54,12 @@ order by run.id
 """
 
 CHANGES = """
-select relation, row_key, before, after, rules
+select relation, row_key, before, after, rules, quest_id
 from integrity.repair_effect
-where run = %s
-order by number
+where run = %(run)s
+order by
+  case when %(by_quest)s then quest_id end,
+  number
 """
 
 LEFT = """
@@ -115,6 +117,7 @@ class Change:
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     rules: list[str]
+    quest_id: int | None = None
 
     def columns(self) -> dict[str, tuple[Any, Any]]:
         """Return the changed columns with their value before and after; our markers are left out."""
@@ -156,7 +159,7 @@ Show = Callable[[int, int], None]
 
 @contextmanager
 def preview(
-    connection: psycopg.Connection[Any], options: Options, show: Show
+    connection: psycopg.Connection[Any], options: Options, show: Show, *, by_quest: bool = False
 ) -> Iterator[tuple[Result, Iterator[Change]]]:
     """Run the repair for real in a transaction that is rolled back.
 
@@ -164,6 +167,7 @@ def preview(
         connection: in autocommit mode.
         options: what to repair.
         show: told how many violations of how many are done.
+        by_quest: whether the rows of a quest are to follow each other.
 
     Yields:
         What the repair would do, and every row it would change, triggers' work included: from a temporary file, since
@@ -172,9 +176,29 @@ def preview(
     with TemporaryFile("w+", encoding="utf-8") as kept:
         with connection.transaction(force_rollback=True):
             result = apply(connection, options, show)
-            kept.writelines(json.dumps(asdict(change)) + "\n" for change in changes(connection, result.run))
+            found = changes(connection, result.run, by_quest=by_quest)
+            kept.writelines(json.dumps(asdict(change)) + "\n" for change in found)
         kept.seek(0)
         yield result, (Change(**json.loads(line)) for line in kept)
+
+
+def rehearse(connection: psycopg.Connection[Any], key: str) -> tuple[Result, list[Change]]:
+    """Repair one violation in a transaction that is rolled back.
+
+    Args:
+        connection: in autocommit mode.
+        key: of the violation.
+
+    Returns:
+        What the repair would do, and every row it would change.
+    """
+    with connection.transaction(force_rollback=True):
+        connection.execute("set local lock_timeout = '1s'")
+        run = int(_value(connection, "select integrity.start_repair('explain', '{}')"))
+        connection.execute("select integrity.plan_violation(%s, %s)", [run, key])
+        while _value(connection, "select integrity.repair_batch(%s, 1)", run):
+            pass
+        return _result(connection, run, False), list(changes(connection, run))
 
 
 def apply(connection: psycopg.Connection[Any], options: Options, show: Show) -> Result:
@@ -228,11 +252,17 @@ def runs(connection: psycopg.Connection[Any]) -> list[Run]:
         return cursor.execute(RUNS).fetchall()
 
 
-def changes(connection: psycopg.Connection[Any], run: int) -> Iterator[Change]:
-    """Yield every row a run changed, in order and in bounded memory, in a transaction that ends with the last one."""
+def changes(connection: psycopg.Connection[Any], run: int, *, by_quest: bool = False) -> Iterator[Change]:
+    """Yield every row a run changed, in bounded memory and in a transaction that ends with the last one.
+
+    Args:
+        connection: outside a transaction or inside one.
+        run: the repair or undo.
+        by_quest: whether the rows of a quest are to follow each other; else they come as they were changed.
+    """
     with connection.transaction(), connection.cursor("changes", row_factory=class_row(Change)) as cursor:
         cursor.itersize = FETCH_CHANGES
-        yield from cursor.execute(CHANGES, [run])
+        yield from cursor.execute(CHANGES, {"run": run, "by_quest": by_quest})
 
 
 def _result(connection: psycopg.Connection[Any], run: int, interrupted: bool) -> Result:

@@ -1,14 +1,15 @@
 """What the rules are, and what there is to know about one violation."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.rows import class_row, tuple_row
+from psycopg import errors, sql
+from psycopg.rows import class_row, dict_row
 
-from checks.errors import UserError
-from checks.violations import Violation
+from checks import repair
+from checks.errors import UserError, nearest
+from checks.violations import Report, Violation
 
 RULES = """
 select
@@ -31,20 +32,44 @@ left join pg_catalog.pg_proc as repair
 order by rule.position
 """
 
+# Not every column of the app: those that the layer needs are those that can break a rule.
 ROWS = """
-select relation, row_key, content
-from integrity.quest_rows(array[%s]::bigint[])
+select
+  quest_row.relation,
+  quest_row.row_key,
+  (
+    select jsonb_object_agg(needed.attribute, quest_row.content -> needed.attribute)
+    from integrity.needed_column as needed
+    where
+      right(quest_row.relation, length(needed.relation) + 1) = '.' || needed.relation
+      and needed.attribute not in ('id', 'quest_id')
+      and quest_row.content ? needed.attribute
+  ) as content
+from integrity.quest_rows(array[%(quest)s]::bigint[]) as quest_row
+where
+  quest_row.relation ~ '\\.(quests_quest|applications_application|quests_questparticipant)$'
 order by
-  relation,
-  content ->> 'id'
+  quest_row.relation !~ 'quests_quest$',
+  %(user)s in (quest_row.content ->> 'applicant_id', quest_row.content ->> 'user_id') desc nulls last,
+  quest_row.relation,
+  (quest_row.content ->> 'id')::bigint
 """
 
 HISTORY = """
-select at, kind, user_id, before, after, actor, application_name
-from integrity.event
+select *
+from integrity.events
 where quest_id = %s
-order by at
+order by
+  at desc,
+  id desc
+limit %s
 """
+
+# Of a rule's record.
+COUNTED = ("violations", "repairable", "quests", "users")
+
+# Of a quest's events, these many of the newest are part of the story.
+MOST_EVENTS = 50
 
 
 @dataclass(frozen=True)
@@ -61,10 +86,60 @@ class Rule:
     enforced_by: list[str]
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row around a quest: its key, and its values in the columns that the layer needs."""
+
+    relation: str
+    row_key: dict[str, Any]
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Story:
+    """All there is to know about a violation.
+
+    `rows` is None for who may not read them; `events` are the newest, oldest first. `statement` repairs it in psql,
+    None where a person must decide; `repaired` and `changes` are what it would do, `unknown` why that cannot be said.
+    """
+
+    violation: Violation
+    rule: Rule
+    rows: list[Row] | None
+    events: list[dict[str, Any]]
+    statement: str | None
+    repaired: repair.Result | None
+    changes: list[repair.Change]
+    unknown: str | None
+
+
+COLUMNS = [*(field.name for field in fields(Rule)), *COUNTED]
+
+
 def read(connection: psycopg.Connection[Any]) -> list[Rule]:
     """Return the rules in order."""
     with connection.cursor(row_factory=class_row(Rule)) as cursor:
         return cursor.execute(RULES).fetchall()
+
+
+def record(story: Story) -> dict[str, Any]:
+    """Return a violation's story as one record: the violation's columns, then what there is to know."""
+    return asdict(story.violation) | {
+        "meaning": story.rule.meaning,
+        "rows": None if story.rows is None else [asdict(row) for row in story.rows],
+        "events": story.events,
+        "statement": story.statement,
+        "refused": [asdict(left) for left in story.repaired.left] if story.repaired else [],
+        "changes": [asdict(change) for change in story.changes],
+        "unknown": story.unknown,
+    }
+
+
+def records(rules: list[Rule], found: Report) -> list[dict[str, Any]]:
+    """Return the rules with their counts; a rule that is off has none."""
+    counts = {count.rule: asdict(count) for count in found.counts}
+    nothing = {"severity": "off"} | dict.fromkeys(COUNTED)
+    return [asdict(rule) | counts.get(rule.rule, nothing) for rule in rules]
 
 
 def find(connection: psycopg.Connection[Any], name: str) -> Rule | None:
@@ -72,15 +147,31 @@ def find(connection: psycopg.Connection[Any], name: str) -> Rule | None:
     return next((rule for rule in read(connection) if rule.rule == name), None)
 
 
-def violation(connection: psycopg.Connection[Any], key: str) -> Violation:
-    """Return the violation with that key.
+def story(connection: psycopg.Connection[Any], key: str) -> Story:
+    """Return all there is to know about a violation.
+
+    Args:
+        connection: in autocommit mode; the repair is rehearsed and rolled back.
+        key: of the violation.
 
     Raises:
         UserError: there is none, or the key is of no rule.
     """
-    rule = find(connection, key.partition(":")[0])
+    known = read(connection)
+    name = key.partition(":")[0]
+    rule = next((each for each in known if each.rule == name), None)
     if rule is None:
-        raise UserError(f"{key!r} is neither a rule nor a key: `quest-integrity rules` lists the rules")
+        near = nearest(name, (each.rule for each in known))
+        raise UserError(f"{key!r} is neither a rule nor a key{near}: `quest-integrity rules` lists the rules")
+    found = _violation(connection, rule, key)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        events = cursor.execute(HISTORY, [found.quest_id, MOST_EVENTS]).fetchall()[::-1]
+    repaired, changes, unknown = _rehearsed(connection, found)
+    statement = _statement(connection, found)
+    return Story(found, rule, _rows(connection, found), events, statement, repaired, changes, unknown)
+
+
+def _violation(connection: psycopg.Connection[Any], rule: Rule, key: str) -> Violation:
     query = sql.SQL("select * from integrity.{} where key = %s").format(sql.Identifier(rule.rule))
     with connection.cursor(row_factory=class_row(Violation)) as cursor:
         found = cursor.execute(query, [key]).fetchone()
@@ -89,20 +180,30 @@ def violation(connection: psycopg.Connection[Any], key: str) -> Violation:
     return found
 
 
-def rows(connection: psycopg.Connection[Any], quest: int | None) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Return table, key and content of every row around a quest."""
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        return cursor.execute(ROWS, [quest]).fetchall()
+def _rows(connection: psycopg.Connection[Any], found: Violation) -> list[Row] | None:
+    where = {"quest": found.quest_id, "user": found.user_id and str(found.user_id)}
+    try:
+        with connection.cursor(row_factory=class_row(Row)) as cursor:
+            return cursor.execute(ROWS, where).fetchall()
+    except errors.InsufficientPrivilege:
+        return None
 
 
-def history(connection: psycopg.Connection[Any], quest: int | None) -> list[tuple[Any, ...]]:
-    """Return the quest's events: at, kind, user, before, after, actor, application_name."""
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        return cursor.execute(HISTORY, [quest]).fetchall()
+def _rehearsed(
+    connection: psycopg.Connection[Any], found: Violation
+) -> tuple[repair.Result | None, list[repair.Change], str | None]:
+    if found.repair is None:
+        return None, [], None
+    try:
+        return *repair.rehearse(connection, found.key), None
+    except psycopg.Error as error:
+        # Who may not repair, or not now, is told so instead.
+        if connection.broken:
+            raise
+        return None, [], str(error.diag.message_primary or error)
 
 
-def repair_statements(connection: psycopg.Connection[Any], found: Violation) -> str | None:
-    """Return what repairs the violation in psql, as a run that can be undone; None where a person must decide."""
+def _statement(connection: psycopg.Connection[Any], found: Violation) -> str | None:
     if found.repair is None:
         return None
     return sql.SQL("select integrity.repair_violation({}, 'why');").format(sql.Literal(found.key)).as_string(connection)

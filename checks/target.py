@@ -140,7 +140,7 @@ class Target:
         return text
 
 
-def resolve(option: str | None) -> Target:
+def resolve(option: str | None, *, start: bool = True) -> Target:
     """Find out which database to work on.
 
     The first of these counts: the option, ``DATABASE_URL``, libpq's own environment variables, the user's
@@ -148,6 +148,7 @@ def resolve(option: str | None) -> Target:
 
     Args:
         option: The value of ``--database-url``, if it was given.
+        start: Whether the embedded server is started when it is needed.
 
     Raises:
         UserError: The URL is malformed, or the embedded server does not start.
@@ -159,7 +160,8 @@ def resolve(option: str | None) -> Target:
     if names := [name for name in LIBPQ_VARIABLES if os.environ.get(name)]:
         return Target("", f"from {', '.join(names)}")
     embedded = server.persistent()
-    embedded.start()
+    if start:
+        embedded.start()
     return Target(embedded.url, "embedded server")
 
 

@@ -15,7 +15,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import JsonbLoader
 
 from checks import migrate
-from checks.errors import UserError
+from checks.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -55,12 +55,8 @@ select
 from chosen
 left join {{source}} as violation
   on chosen.rule = violation.rule and {IN_SCOPE}
-group by
-  chosen.rule,
-  chosen.severity,
-  chosen.category,
-  chosen.position
-order by chosen.position
+group by grouping sets ((chosen.rule, chosen.severity, chosen.category, chosen.position), ())
+order by chosen.position nulls last
 """
 
 VIOLATIONS = f"""
@@ -81,9 +77,8 @@ from {{source}} as violation
 inner join chosen on violation.rule = chosen.rule
 where {IN_SCOPE}
 order by
-  chosen.position,
-  violation.quest_id,
-  violation.key
+  {{first}},
+  chosen.position, violation.quest_id, violation.key
 """
 
 TOTALS = """
@@ -137,10 +132,16 @@ class Scope(NamedTuple):
         """Return the scope as query parameters."""
         return self._asdict() | {"severities": json.dumps(dict(self.severities))}
 
-    def query(self, text: str) -> sql.Composed:
-        """Return a query of ours that reads violations, from where those in scope are found soonest."""
+    def query(self, text: str, first: str = "chosen.position") -> sql.Composed:
+        """Return a query of ours that reads violations, from where those in scope are found soonest.
+
+        Args:
+            text: the query.
+            first: the column to order violations by before anything else.
+        """
         everything = self.user is None and self.quest is None
-        return sql.SQL(text).format(source=sql.SQL("integrity.audit()" if everything else "integrity.violations"))
+        source = sql.SQL("integrity.audit()" if everything else "integrity.violations")
+        return sql.SQL(text).format(source=source, first=sql.SQL(first))
 
 
 EVERYTHING = Scope()
@@ -188,10 +189,12 @@ class Totals:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of an audit."""
+    """The outcome of an audit; quests and users are those that a violation of any rule concerns."""
 
     counts: tuple[RuleCount, ...]
     totals: Totals
+    quests: int
+    users: int
 
     def violations(self, severity: str) -> int:
         """Return how many violations of a severity (`error`, `warning`) there are."""
@@ -260,29 +263,38 @@ def require_rules(connection: psycopg.Connection[Any], rules: Sequence[str]) -> 
     known = [row[0] for row in connection.execute("select rule from integrity.rule order by position")]
     for rule in rules:
         if rule not in known:
-            raise UserError(f"there is no rule {rule!r}: the rules are {', '.join(known)}")
+            raise UserError(f"there is no rule {rule!r}{nearest(rule, known)}: the rules are {', '.join(known)}")
     return list(rules) or None
 
 
 def report(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Report:
     """Count the violations in scope, by rule, zero counts included."""
     with connection.cursor(row_factory=class_row(RuleCount)) as cursor:
-        counts = tuple(cursor.execute(scope.query(COUNTS), scope.parameters()))
+        *counts, every_rule = cursor.execute(scope.query(COUNTS), scope.parameters())
     with connection.cursor(row_factory=class_row(Totals)) as cursor:
         totals = sql.SQL(TOTALS).format(schema=sql.Identifier(app_schema(connection)))
         found = cursor.execute(totals, scope.parameters()).fetchone()
     if found is None:
         raise TypeError("a query of counts returned no row")
-    return Report(counts, found)
+    return Report(tuple(counts), found, every_rule.quests, every_rule.users)
 
 
-def read(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Iterator[Violation]:
-    """Yield the violations in scope, in bounded memory; needs an open transaction, see `one_snapshot`."""
+def read(
+    connection: psycopg.Connection[Any], scope: Scope = EVERYTHING, *, by_quest: bool = False
+) -> Iterator[Violation]:
+    """Yield the violations in scope, in bounded memory; needs an open transaction, see `one_snapshot`.
+
+    Args:
+        connection: with that transaction.
+        scope: what to look at.
+        by_quest: whether those of a quest are to follow each other; else those of a rule.
+    """
     with connection.cursor("violations", row_factory=class_row(Violation)) as cursor:
         cursor.itersize = FETCH_ROWS
         # A connection of Django's leaves jsonb as text.
         cursor.adapters.register_loader("jsonb", JsonbLoader)
-        yield from cursor.execute(scope.query(VIOLATIONS), scope.parameters())
+        first = "violation.quest_id" if by_quest else "chosen.position"
+        yield from cursor.execute(scope.query(VIOLATIONS, first), scope.parameters())
 
 
 class FailedTransactionError(UserError):

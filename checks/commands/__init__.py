@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -65,12 +65,17 @@ class Commands(TyperGroup):
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    # Boxes only where somebody looks at them.
-    rich_markup_mode="rich" if sys.stderr.isatty() else None,
-    help="Keeps PeerQuest's approvals and participants together, in PostgreSQL.\n\nExample: quest-integrity demo",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    # Boxes cut what does not fit into them, and take longer to import than everything else that help needs.
+    rich_markup_mode=None,
+    help="Keep PeerQuest's approvals and participants consistent, in PostgreSQL.\n\nExample: quest-integrity demo",
 )
+
+FormatOption = Annotated[
+    Literal["table", "json", "ndjson", "csv"],
+    typer.Option("--format", help="table is for people; docs/formats.md describes the others."),
+]
 
 
 def show_version(wanted: bool) -> None:
@@ -151,7 +156,7 @@ def confirm(question: str, changes: str, otherwise: str) -> None:
     with suppress(typer.Abort):
         if typer.confirm(question, err=True):
             return
-    raise UserError("nothing was changed, as you wish")
+    raise UserError("nothing was changed: the answer was no")
 
 
 def severities(connection: "psycopg.Connection[Any]") -> dict[str, str]:

@@ -6,17 +6,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from checks.commands import EXIT_VIOLATIONS, app, connected, severities, writing
+from checks.commands import EXIT_VIOLATIONS, app, completion, connected, severities, writing
 from checks.errors import UserError
 
 
 @app.command()
 def audit(
     context: typer.Context,
-    detailed: Annotated[bool, typer.Option("--detailed", help="List every violation.")] = False,
+    detailed: Annotated[bool, typer.Option("--detailed", help="List every violation, by quest.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List the rules without violations too.")] = False,
     user: Annotated[str | None, typer.Option(metavar="USERNAME", help="Only what concerns this user.")] = None,
     quest: Annotated[int | None, typer.Option(metavar="ID", help="Only this quest.")] = None,
-    rule: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Only this rule; repeatable.")] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE", help="Only this rule; repeatable.", autocompletion=completion.rules),
+    ] = None,
     fix_issues: Annotated[bool, typer.Option("--fix-issues", help="Repair what has a repair.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix-issues: show it, change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
@@ -62,25 +66,29 @@ def audit(
             violations.require_rules(connection, rule or []),
             severities(connection),
         )
+        on = render.console(out)
+        is_screen = form == "table" and on.is_terminal
         repaired = None
         if fix_issues:
-            options = repair.Options(scope, missing_participant, batch_size, limit, reason)
-            repaired = auditing.ask_and_repair(connection, options, kept, dry_run=dry_run, yes=yes)
+            chosen = repair.Options(scope, missing_participant, batch_size, limit, reason)
+            repaired = auditing.ask_and_repair(connection, chosen, kept, dry_run=dry_run, yes=yes, by_quest=is_screen)
         if record:
             history.record(connection)
         with violations.one_snapshot(connection):
             report = violations.report(connection, scope)
-            found = violations.read(connection, scope)
             if form == "table":
-                auditing.show(report, found if detailed else (), repaired, render.console(out))
+                options = auditing.options_of(user, quest)
+                auditing.show(
+                    connection, scope, report, repaired, on, options, everything=everything, detailed=detailed
+                )
             else:
-                database = str(connection.info.dbname)
                 result, changes = repaired or (None, ())
+                found = violations.read(connection, scope)
                 document = formats.Document(
-                    database, scope, report, found, fail_on, result, dry_run, changes, tuple(damage)
+                    str(connection.info.dbname), scope, report, found, fail_on, result, dry_run, changes, tuple(damage)
                 )
                 formats.write(form, document, out)
-        auditing.advise(report, repaired[0] if repaired else None, dry_run)
+        auditing.advise(report, repaired[0] if repaired else None, dry_run=dry_run, answered=is_screen)
     raise typer.Exit(0 if report.passes(fail_on) else EXIT_VIOLATIONS)
 
 
@@ -96,13 +104,14 @@ def validate(context: typer.Context) -> None:
     """
     from checks import guards, law, render
     from checks.ddl import LockPolicy
+    from checks.screens.guards import show_unenforced
 
     with connected(context) as connection:
         remaining = law.advance(connection, LockPolicy())
         # Notes what is enforced from now on.
         guards.read(connection)
         if remaining:
-            render.show_unenforced(remaining, render.console())
+            show_unenforced(remaining, render.console())
             render.say(
                 f"{len(remaining)} constraints are not enforced on old rows: repair the rules named above "
                 "(`quest-integrity audit --detailed`), then run `quest-integrity validate` again"

@@ -1,7 +1,8 @@
 """The steps of quest-integrity audit: guards, repair, what is shown, advice."""
 
+import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,11 @@ from rich.console import Console
 
 from checks import guards, render, repair, violations
 from checks.commands import EXIT_DAMAGE, confirm
+from checks.people import People
 from checks.progress import Progress
+from checks.screens import audit, changes
+
+Repaired = tuple[repair.Result, Iterator[repair.Change]]
 
 
 @contextmanager
@@ -32,54 +37,110 @@ def guarded(connection: psycopg.Connection[Any]) -> Iterator[list[guards.Guard]]
 
 
 def ask_and_repair(
-    connection: psycopg.Connection[Any], options: repair.Options, kept: ExitStack, *, dry_run: bool, yes: bool
-) -> tuple[repair.Result, Iterator[repair.Change]]:
-    """Ask if need be, then repair, or preview it while `kept` is open; a rule whose severity is off is left alone."""
+    connection: psycopg.Connection[Any],
+    options: repair.Options,
+    kept: ExitStack,
+    *,
+    dry_run: bool,
+    yes: bool,
+    by_quest: bool,
+) -> Repaired:
+    """Ask if need be, then repair, or preview it while `kept` is open; a rule whose severity is off is left alone.
+
+    Args:
+        connection: in autocommit mode.
+        options: what to repair.
+        kept: closed when the changes have been read.
+        dry_run: whether to roll everything back.
+        yes: whether not to ask.
+        by_quest: whether the changes of a quest are to follow each other.
+
+    Returns:
+        What became of the violations, and every row that changed.
+
+    Raises:
+        UserError: the answer is no, or nobody can be asked.
+    """
     before = violations.report(connection, options.scope)
     chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
     if not dry_run and not yes and (before.repairable or not sys.stdin.isatty()):
-        confirm(f"Repair {before.repairable:,} violations?", "--fix-issues changes rows", "preview with --dry-run")
+        question = f"Repair {render.count(before.repairable, 'violation')}?"
+        confirm(question, "--fix-issues changes rows", "preview with --dry-run")
     with Progress() as progress:
 
         def tell(done: int, planned: int) -> None:
             progress.at("repair", done, planned)
 
         if dry_run:
-            return kept.enter_context(repair.preview(connection, chosen, tell))
+            return kept.enter_context(repair.preview(connection, chosen, tell, by_quest=by_quest))
         result = repair.apply(connection, chosen, tell)
-    return result, repair.changes(connection, result.run)
+    return result, repair.changes(connection, result.run, by_quest=by_quest)
+
+
+def options_of(user: str | None, quest: int | None) -> str:
+    """Return what the next audit needs on its command line to look at the same rows."""
+    named = f" --user {shlex.quote(user)}" if user is not None else ""
+    return named if quest is None else f"{named} --quest {quest}"
 
 
 def show(
+    connection: psycopg.Connection[Any],
+    scope: violations.Scope,
     report: violations.Report,
-    found: Iterable[violations.Violation],
-    repaired: tuple[repair.Result, Iterator[repair.Change]] | None,
+    repaired: Repaired | None,
     on: Console,
+    options: str,
+    *,
+    everything: bool,
+    detailed: bool,
 ) -> None:
-    """Show what was repaired and what is found to people."""
+    """Show people what was repaired and what is found.
+
+    Args:
+        connection: in the transaction that the report was read in.
+        scope: what was audited.
+        report: the counts.
+        repaired: what a repair or its preview did.
+        on: where to.
+        options: as `options_of` returns them.
+        everything: whether to list the rules without violations too.
+        detailed: whether to list every violation.
+    """
+    people = People(connection)
     if repaired:
-        result, changes = repaired
-        render.show_changes(changes, on)
-        render.show_outcomes(result.outcomes, on)
-        render.show_left(result.left, on)
-    render.show_report(report, on)
-    render.show_violations(found, on)
+        result, rows = repaired
+        changes.show_changes(rows, people, on)
+        changes.show_outcomes(result.outcomes, on)
+        changes.show_left(result.left, on)
+        if on.is_terminal:
+            on.print()
+    audit.show_report(report, on, options, everything=everything, detailed=detailed)
+    if detailed:
+        audit.show_violations(violations.read(connection, scope, by_quest=on.is_terminal), people, on)
 
 
-def advise(report: violations.Report, repaired: repair.Result | None, dry_run: bool) -> None:
-    """Say what was done and what to do next."""
+def advise(report: violations.Report, repaired: repair.Result | None, *, dry_run: bool, answered: bool) -> None:
+    """Say what was done and what to do next.
+
+    Args:
+        report: what is found now.
+        repaired: what a repair or its preview did.
+        dry_run: whether it was a preview.
+        answered: whether the outcome stands on the screen already.
+    """
     if repaired and repaired.interrupted:
         handled, planned = repaired.items() - repaired.items("to do"), repaired.items()
-        render.say(f"interrupted after a whole batch, {handled:,} of {planned:,} violations: run it again for the rest")
+        done = f"{handled:,} of {planned:,} violations"
+        render.say(f"interrupted after a whole batch, {done}: run the command again for the rest")
     if dry_run:
-        render.say("dry run: rolled back, nothing was changed; the violations above are still there")
+        render.say("dry run: everything was rolled back, the violations are still there; repair them without --dry-run")
         return
     if repaired and repaired.items("repaired"):
-        render.say(f"repair run {repaired.run}; `quest-integrity undo {repaired.run}` takes it back")
-    errors, warnings = report.violations("error"), report.violations("warning")
-    if errors:
-        render.say(f"{errors:,} violations of severity error; preview a repair with --fix-issues --dry-run")
-    else:
-        render.say(f"clean: no violation of severity error ({warnings:,} warnings)")
-    if repaired and not errors:
-        render.say("next: `quest-integrity validate` enforces the law on old rows as well")
+        render.say(f"repair run {repaired.run}: `quest-integrity undo {repaired.run}` takes it back")
+    found = report.violations("error")
+    if not answered:
+        render.say(audit.answer(report).text)
+    if report.repairable and not repaired:
+        render.say("next: `quest-integrity audit --fix-issues --dry-run` previews a repair")
+    elif repaired and not found:
+        render.say("next: `quest-integrity validate` enforces the constraints on old rows too")

@@ -1,11 +1,11 @@
 """quest-integrity events."""
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from checks.commands import app, connected
+from checks.commands import FormatOption, app, completion, connected
 
 
 @app.command()
@@ -14,9 +14,14 @@ def events(
     quest: Annotated[int | None, typer.Option(metavar="ID", help="Only of this quest.")] = None,
     user: Annotated[str | None, typer.Option(metavar="USERNAME", help="Only of this user.")] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only from then on: a date, a time, today.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Only of this kind; repeatable.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
-    form: Annotated[Literal["table", "json", "ndjson", "csv"], typer.Option("--format")] = "table",
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="Only of this kind; repeatable.", autocompletion=completion.kinds),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many, the newest. [default: 50 in a table, else all]")
+    ] = None,
+    form: FormatOption = "table",
 ) -> None:
     """List what triggers, repairs and retention did, newest first.
 

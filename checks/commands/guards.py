@@ -1,41 +1,41 @@
 """quest-integrity guards."""
 
 import sys
-from typing import Annotated, Literal
+from dataclasses import asdict, fields
+from typing import Annotated
 
 import typer
 
-from checks.commands import EXIT_DAMAGE, app, confirm, connected
+from checks.commands import EXIT_DAMAGE, FormatOption, app, confirm, connected
 from checks.errors import UserError
 
 
 @app.command()
 def guards(
     context: typer.Context,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what is damaged.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Mend without asking.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Repair what is damaged.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
     against_package: Annotated[
-        bool, typer.Option("--against-package", help="Look at the manifest too: is it what this package writes?")
+        bool, typer.Option("--against-package", help="Compare the manifest too, with what this package writes.")
     ] = False,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Approve a made-up application too, and roll it back: does it work?")
+        bool, typer.Option("--probe", help="Approve a made-up application too, and roll it back.")
     ] = False,
     role: Annotated[
         str | None, typer.Option("--role", metavar="NAME", help="With --probe: approve as this role, e.g. the app's.")
     ] = None,
-    form: Annotated[
-        Literal["table", "json", "ndjson", "csv"], typer.Option("--format", help="What to print of those not ok.")
-    ] = "table",
+    form: FormatOption = "table",
 ) -> None:
-    """Say whether the layer is whole, as it was, and switched on.
+    """Check that every object of the layer exists, is unmodified and enabled.
 
-    Exit code 0: it is; 3: something is damaged; 2: could not run.
+    Exit code 0: they are; 3: something is damaged; 2: could not run.
 
     Example: quest-integrity guards --fix
     """
-    from checks import formats, render
     from checks import guards as guarding
+    from checks import records, render
     from checks.ddl import LockPolicy
+    from checks.screens import guards as screen
 
     if role is not None and not probe:
         raise UserError("--role goes with --probe: add --probe, or leave --role out")
@@ -43,18 +43,18 @@ def guards(
         found = guarding.read(connection)
         if fix and (mendable := sum(guard.damage and guard.mend is not None for guard in found)):
             if not yes:
-                confirm(
-                    f"Mend {mendable} guards?", "--fix changes the schema", "look at what it would run without --fix"
-                )
+                question = f"Repair {render.count(mendable, 'object')}?"
+                confirm(question, "--fix changes the schema", "run the command without --fix to see the statements")
             found = guarding.mend(connection, LockPolicy())
         found += guarding.differences(connection) if against_package else []
         failure = guarding.probe(connection, role) if probe else None
     wrong = [guard for guard in found if guard.status != "ok"]
     damage = sum(guard.damage for guard in wrong)
     if form == "table":
-        render.show_guards(wrong, render.console())
+        screen.show_guards(wrong, render.console())
     else:
-        formats.write_guards(form, wrong, sys.stdout)
+        columns = [field.name for field in fields(guarding.Guard)]
+        records.write(form, map(asdict, wrong), columns, sys.stdout)
     render.say(f"{len(found)} guards: {damage} damaged, {len(wrong) - damage} waiting for rows to be repaired")
     if probe:
         render.say(f"probe: an approval fails: {failure}" if failure else "probe: an approval works")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from checks.commands import app, target_of
+from checks.commands import app, completion, target_of
 
 if TYPE_CHECKING:
     from checks.target import Target
@@ -22,7 +22,7 @@ XOption = Annotated[
 @app.command()
 def upgrade(
     context: typer.Context,
-    revision: Annotated[str, typer.Argument(help="Where to stop.")] = "head",
+    revision: Annotated[str, typer.Argument(help="Where to stop.", autocompletion=completion.revisions)] = "head",
     x: XOption = None,
 ) -> None:
     """Attach the integrity layer, or bring it up to date.
@@ -41,7 +41,10 @@ def upgrade(
 @app.command()
 def downgrade(
     context: typer.Context,
-    revision: Annotated[str, typer.Argument(help="Where to stop; base removes everything of ours.")],
+    revision: Annotated[
+        str,
+        typer.Argument(help="Where to stop; base removes all of the layer.", autocompletion=completion.revisions),
+    ],
     x: XOption = None,
 ) -> None:
     """Take the integrity layer away again.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from checks.commands import app, connected, writing
+from checks.commands import FormatOption, app, connected, writing
 
 
 @app.command()
@@ -17,7 +17,7 @@ def history(
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many runs, the newest.")] = None,
     keep: Annotated[str | None, typer.Option(metavar="AGE", help="First forget what is older, as '12 months'.")] = None,
-    form: Annotated[Literal["table", "json", "ndjson", "csv"], typer.Option("--format")] = "table",
+    form: FormatOption = "table",
 ) -> None:
     """Show the audits kept by `audit --record`, newest first.
 

@@ -1,49 +1,65 @@
 """quest-integrity repairs and undo."""
 
+import sys
+from dataclasses import asdict, fields
 from typing import Annotated
 
 import typer
 
-from checks.commands import EXIT_VIOLATIONS, app, connected
+from checks.commands import EXIT_VIOLATIONS, FormatOption, app, completion, connected
 
 
 @app.command()
-def repairs(context: typer.Context) -> None:
+def repairs(context: typer.Context, form: FormatOption = "table") -> None:
     """List the repairs and undos of a database, oldest first.
 
     Example: quest-integrity repairs
     """
-    from checks import render, repair
+    from checks import records, render, repair
+    from checks.screens import changes
 
     with connected(context) as connection:
-        render.show_runs(repair.runs(connection), render.console())
+        runs = repair.runs(connection)
+    if form == "table":
+        changes.show_runs(runs, render.console())
+    else:
+        columns = [field.name for field in fields(repair.Run)]
+        records.write(form, map(asdict, runs), columns, sys.stdout)
+    if not runs:
+        render.say("nothing was repaired here: `quest-integrity audit --fix-issues --dry-run` previews a repair")
 
 
 @app.command()
 def undo(
     context: typer.Context,
-    run: Annotated[int, typer.Argument(metavar="RUN", help="As `quest-integrity repairs` lists it.")],
+    run: Annotated[
+        int,
+        typer.Argument(metavar="RUN", help="As `quest-integrity repairs` lists it.", autocompletion=completion.runs),
+    ],
     reason: Annotated[str | None, typer.Option(help="Why; kept with the undo.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Quests per transaction.")] = 500,
 ) -> None:
-    """Take a repair back.
+    """Undo a repair.
 
-    Restores the rows that nobody has changed since, as far as the law allows.
+    Restores the rows that nobody has changed since, as far as the constraints allow.
 
-    Exit code 0: all restored; 1: some rows were changed since, or the law refused; 2: could not run.
+    Exit code 0: all restored; 1: some rows were changed since, or refused; 2: could not run.
 
     Example: quest-integrity undo 3 --reason "wrong quest"
     """
     from checks import render, repair
+    from checks.people import People
     from checks.progress import Progress
+    from checks.screens import changes
 
     with connected(context) as connection:
         with Progress() as progress:
             result = repair.undo(connection, run, reason, batch_size, lambda done, of: progress.at("undo", done, of))
         out = render.console()
-        render.show_changes(repair.changes(connection, result.run), out)
-        render.show_outcomes(result.outcomes, out)
-        render.show_left(result.left, out)
+        rows = repair.changes(connection, result.run, by_quest=out.is_terminal)
+        changes.show_changes(rows, People(connection), out)
+        changes.show_outcomes(result.outcomes, out)
+        changes.show_left(result.left, out)
     if result.interrupted:
         handled, planned = result.items() - result.items("to do"), result.items()
         render.say(f"interrupted after a whole batch, {handled:,} of {planned:,} quests: undo {run} again for the rest")

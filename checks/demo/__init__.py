@@ -6,11 +6,12 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
-from rich.console import Console, Group
-from rich.text import Text
+from rich.console import Console
 
 from checks import law, migrate, render, repair, server, violations
 from checks.ddl import LockPolicy
+from checks.people import People
+from checks.screens import audit, changes, demo
 from checks.target import Target
 
 FOLDER = Path(__file__).parent
@@ -35,62 +36,45 @@ def _database(running: server.Server, name: str) -> Target:
     return Target(running.url.replace("/postgres?", f"/{name}?"), f"demo database {name}")
 
 
-def _heading(out: Console, text: str) -> None:
-    out.print()
-    out.print(Text(text, "bold underline"))
-
-
 def _query(name: str) -> bytes:
     return (FOLDER / f"{name}.sql").read_bytes()
 
 
 def _incident(out: Console, target: Target, name: str) -> None:
-    _heading(out, f"{name}: the database of the incident log, before any of this existed")
+    render.heading(out, f"{name}: the database of the incident log, before any of this existed")
     migrate.upgrade(target, "0001_app_tables")
     with target.connect(autocommit=True) as connection:
+        people = People(connection)
         with connection.transaction():
             connection.execute(_query(name.lower().replace("-", "_")))
-        before = _state(connection, "before")
-        out.print(before)
+        before = _state(connection)
+        demo.show_state(*before, out)
 
-        _heading(out, f"{name}: attach the integrity layer (alembic upgrade head), then look")
+        render.heading(out, f"{name}: attach the integrity layer (alembic upgrade head), then look")
         migrate.upgrade(target)
         with violations.one_snapshot(connection):
-            report = violations.report(connection)
-            render.show_report(report, out)
-            _show_people(connection, out)
-            render.show_violations(violations.read(connection), out)
+            audit.show_report(violations.report(connection), out, detailed=True)
+            demo.show_people(connection.execute(_query("people")), out)
+            audit.show_violations(violations.read(connection, by_quest=out.is_terminal), people, out)
 
-        _heading(out, f"{name}: preview the repair (audit --fix-issues --dry-run)")
+        render.heading(out, f"{name}: preview the repair (audit --fix-issues --dry-run)")
         options = repair.Options(violations.Scope(), reason=name)
-        with repair.preview(connection, options, lambda *_: None) as (_result, changes):
-            render.show_changes(changes, out)
+        with repair.preview(connection, options, lambda *_: None, by_quest=out.is_terminal) as (_result, found):
+            changes.show_changes(found, people, out)
 
-        _heading(out, f"{name}: repair, validate, look again")
-        render.show_outcomes(repair.apply(connection, options, lambda *_: None).outcomes, out)
+        render.heading(out, f"{name}: repair, validate, look again")
+        changes.show_outcomes(repair.apply(connection, options, lambda *_: None).outcomes, out)
         unenforced = law.advance(connection, LockPolicy())
-        render.show_report(violations.report(connection), out)
-        out.print(f"constraints not enforced on every row: {len(unenforced)}")
-        _heading(out, f"{name}: before and after")
-        render.side_by_side(out, before, _state(connection, "after"))
+        audit.show_report(violations.report(connection), out)
+        render.put(out, f"constraints not enforced on every row: {len(unenforced)}")
+        render.heading(out, f"{name}: before → after")
+        demo.show_state(*_state(connection), out, since=before)
 
 
-def _show_people(connection: Connection, out: Console) -> None:
-    listing = render.Listing("user", "violations")
-    for row in connection.execute(_query("people")):
-        listing.add_row(*row)
-    out.print(listing)
-
-
-def _state(connection: Connection, title: str) -> Group:
-    """Return the tables as the incident log writes them down: applications, participants, quests."""
-    applications = render.Listing("quest", "applicant", "application", "participant", title=title)
-    for row in connection.execute(_query("applications")):
-        applications.add_row(*row[:3], Text(row[3], "bold red" if row[3] == "MISSING" else ""))
-    quests = render.Listing("quest", "status", "assigned to", "participants")
-    for row in connection.execute(_query("quests")):
-        quests.add_row(*row)
-    return Group(applications, quests)
+def _state(connection: Connection) -> tuple[demo.Rows, demo.Rows]:
+    """Return the applications and the quests as the incident log writes them down."""
+    applications, quests = (connection.execute(_query(name)).fetchall() for name in ("applications", "quests"))
+    return applications, quests
 
 
 RAW_UPDATE: LiteralString = "update applications_application set status = 'approved' where quest_id = 31"
@@ -106,8 +90,8 @@ update applications_application set status = 'approved', integrity_approved = tr
 
 
 def _attacks(out: Console, target: Target) -> None:
-    _heading(out, "Now try to commit the broken state again, in six ways")
-    listing = render.Listing("attempt", "outcome", "what happened")
+    render.heading(out, "Now try to commit the broken state again, in six ways")
+    ended = []
     with target.connect() as connection:
         connection.execute(_query("attacked"))
         connection.commit()
@@ -129,10 +113,9 @@ def _attacks(out: Console, target: Target) -> None:
         )
         for name, quests, attempt in attempts:
             outcome, detail = _attempt(connection, quests, attempt)
-            listing.add_row(name, Text(outcome, "green"), detail)
-        out.print(listing)
+            ended.append((name, outcome, detail))
         report = violations.report(connection)
-    out.print(f"violations of severity error after all six: {report.violations('error')}")
+    demo.show_attempts(ended, report.violations("error"), out)
 
 
 def void(_value: object) -> None:

@@ -256,7 +256,7 @@ class TestStreams:
             ("audit", "--format", "junit"),
             ("rules",),
             ("explain", "unknown_status"),
-            ("repairs",),
+            ("repairs", "--format", "json"),
         ],
         ids=" ".join,
     )

@@ -153,7 +153,7 @@ class TestForm:
         log.execute("update quests_quest set status = 'open' where id = 2")
         ran = self.ran(log, "table", "--limit", "1")
         assert len(ran.out.splitlines()) == 1
-        assert "?[2Jgone?second line" in ran.out
+        assert r"\x1b[2Jgone\nsecond line" in ran.out
 
     @pytest.mark.parametrize(
         ("form", "nothing"), [("table", ""), ("json", "[]\n"), ("ndjson", ""), ("csv", ",".join(COLUMNS) + "\n")]
