@@ -18,7 +18,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     found = get_close_matches(name, list(known), n=1)
-    return f", did you mean {found[0]}?" if found else ""
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def one_line(text: str) -> str:

@@ -1,6 +1,6 @@
 """Take the law's constraints further: build keys, attach, validate. What to do next is said by integrity.law_status."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,15 @@ where
   and name <> all(%(skip)s::text[])
 order by position
 limit 1
+"""
+
+PLANNED = """
+select count(*)
+from integrity.law_status
+where
+  statement is not null
+  and (%(names)s::text[] is null or name = any(%(names)s))
+  and name <> all(%(skip)s::text[])
 """
 
 REMAINING = """
@@ -59,6 +68,7 @@ def advance(
     connection: psycopg.Connection[Any],
     policy: ddl.LockPolicy,
     names: Sequence[str] | None = None,
+    show: Callable[[int, int], None] = lambda _done, _planned: None,
 ) -> list[Unenforced]:
     """Build, attach and validate what the rows allow; resumable, since every step starts from the catalog.
 
@@ -66,6 +76,7 @@ def advance(
         connection: in autocommit mode; statement_timeout is switched off on it, since builds and validations scan.
         policy: how to wait for locks.
         names: only these constraints; all of them when None.
+        show: told how many steps of how many known ones are done.
 
     Returns:
         What is still not enforced.
@@ -74,7 +85,10 @@ def advance(
     stuck: list[str] = []
     wanted = list(names) if names is not None else None
     with _pinned_search_path(connection), connection.cursor(row_factory=class_row(Step)) as cursor:
+        done = 0
         while step := cursor.execute(NEXT_STEP, {"names": wanted, "skip": stuck}).fetchone():
+            show(done, done + _planned(connection, wanted, stuck))
+            done += 1
             if step.waits and step.state == "missing":
                 obstacles = connection.execute("select integrity.law_obstacles(%s)", [step.name]).fetchone()
                 if obstacles and obstacles[0]:
@@ -87,6 +101,12 @@ def advance(
                 _drop_failed_build(connection, policy, step.name)
     remaining = connection.execute(REMAINING, {"names": wanted}).fetchall()
     return [Unenforced(name, state, tuple(rules)) for name, state, rules in remaining]
+
+
+def _planned(connection: psycopg.Connection[Any], names: list[str] | None, skip: list[str]) -> int:
+    """Count the constraints that have a next statement."""
+    row = connection.execute(PLANNED, {"names": names, "skip": skip}).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _take(connection: psycopg.Connection[Any], statement: str, policy: ddl.LockPolicy) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TextIO, TypeVar
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 
 PLAIN_WIDTH = 1000
@@ -19,6 +20,7 @@ PLAIN_WIDTH = 1000
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 COMMAND = re.compile("(`[^`]*`)")
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+MENTION = re.compile(rf"\b(?:quest|application|participant) \d+\b|{UUID.pattern}")
 # These many rows are laid out, and their people looked up, at once.
 ROWS_AT_ONCE = 200
 NUMERIC = {"violations", "quests", "users", "items", "changed rows", "rows"} | {
@@ -92,7 +94,7 @@ def heading(on: Console, text: str) -> None:
 
 
 def statement(on: Console, text: str) -> None:
-    """Print SQL: its lines as they are where they fit, else broken at blanks, which are as good as any to psql."""
+    """Print SQL: its lines as they are where they fit, else broken at blanks, where psql reads on."""
     for line in text.splitlines():
         kind = Whole if cell_len(line) <= on.width or not on.is_terminal else Prose
         put(on, kind(line, "cyan"))
@@ -108,15 +110,18 @@ def fold(parts: Iterable[Part], width: int | None, indent: int = 0, hang: int = 
         hang: blanks before the others.
     """
     line, is_empty, margin = Text(" " * indent), True, indent
+    style: str | Style = ""
     waiting = deque((held, False) for held in _held_together(parts))
     while waiting:
         held, is_glued = waiting.popleft()
         size = sum(part.cell_len for part in held)
         gap = 0 if is_glued or is_empty else 1
         if width is None or line.cell_len + gap + size <= width:
-            line.append(" " * (gap if held or not is_empty else 0)).append_text(Text().join(held))
-            is_empty = is_empty and not held
+            # Between two words of one style the blank has it too: it may be underlined.
+            line.append(" " * gap, style if held and held[0].style == style else "").append_text(Text().join(held))
+            is_empty, style = is_empty and not held, held[-1].style if held else ""
         elif not is_empty:
+            line.rstrip()
             yield line
             line, is_empty, margin = Text(" " * hang), True, hang
             waiting.appendleft((held, is_glued))
@@ -168,10 +173,10 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def mentions(text: str, names: Mapping[str, str], style: str = "") -> list[Part]:
-    """Return a text as parts, with the names of the people whose ids it mentions."""
+    """Return a text as parts, with the names of the people whose ids it mentions; 'quest 5' is whole."""
     parts: list[Part] = []
     end = 0
-    for found in UUID.finditer(text):
+    for found in MENTION.finditer(text):
         parts += [Prose(text[end : found.start()], style), Whole(names.get(found[0], found[0]), style)]
         end = found.end()
     return [*parts, Prose(text[end:], style)]
@@ -249,7 +254,7 @@ class Listing:
             yield Text(self._title, "bold")
         label = max(map(cell_len, self._headings[1:]), default=0) + 2 * len(GAP)
         for row in self._rows:
-            yield from fold([Whole(row[0].plain, str(row[0].style) or "bold")], width)
+            yield from fold([f"{self._headings[0]} ", Whole(row[0].plain, str(row[0].style) or "bold")], width)
             for heading, cell in zip(self._headings[1:], row[1:], strict=True):
                 kind = Prose if heading in self._prose else Whole
                 if cell.plain:

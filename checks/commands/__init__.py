@@ -26,9 +26,18 @@ EXIT_VIOLATIONS = 1
 EXIT_COULD_NOT_RUN = 2
 EXIT_DAMAGE = 3
 
+ORDER = (
+    *("upgrade", "audit", "explain", "rules", "validate", "repairs", "undo", "events", "history", "guards"),
+    *("metrics", "report", "downgrade", "server", "demo"),
+)
+
 
 class Commands(TyperGroup):
     """Says in one sentence why a command could not run, with exit code 2."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands in the order in which people need them."""
+        return sorted(self.commands, key=ORDER.index)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -91,7 +100,7 @@ def options(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Database to work on; else DATABASE_URL, else PGHOST/PGSERVICE/PGDATABASE, else an embedded server.",
+            help="Database; without it DATABASE_URL, then PGHOST/PGSERVICE/PGDATABASE, then an embedded server.",
         ),
     ] = None,
     _version: Annotated[

@@ -26,24 +26,25 @@ def audit(
     yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
     missing_participant: Annotated[
         Literal["create", "revoke"],
-        typer.Option(help="What to do for an approval without a participant row: create it, or revoke the approval."),
+        typer.Option(help="Approval without a participant: create the participant, or revoke the approval."),
     ] = "create",
-    limit: Annotated[int | None, typer.Option(min=1, help="Repair at most so many violations.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Violations per transaction.")] = 500,
-    reason: Annotated[str | None, typer.Option(help="Why; kept with the repair run.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Repair at most N violations.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Violations per transaction.")] = 500,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the repair.")] = None,
     form: Annotated[
         Literal["table", "json", "ndjson", "csv", "junit", "github"],
-        typer.Option("--format", help="What to print; every format but table lists every violation."),
+        typer.Option("--format", help="Print in this format; all but table list every violation."),
     ] = "table",
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to FILE instead of stdout.")] = None,
     fail_on: Annotated[
-        Literal["error", "warning", "never"], typer.Option(help="The severity from which the exit code is 1.")
+        Literal["error", "warning", "never"], typer.Option(help="Exit with 1 from this severity on.")
     ] = "error",
-    record: Annotated[bool, typer.Option("--record", help="Keep the outcome for `quest-integrity history`.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Keep the result for `quest-integrity history`.")] = False,
 ) -> None:
     """Look for violations, and repair them with --fix-issues.
 
-    Exit code 0: clean; 1: violations left, see --fail-on; 2: could not run; 3: `quest-integrity guards` finds damage.
+    Exit code 0: no violations; 1: violations, see --fail-on; 2: could not run; 3: objects of the layer are damaged,
+    see `quest-integrity guards`.
 
     Example: quest-integrity audit --fix-issues --dry-run
     """
@@ -75,7 +76,7 @@ def audit(
         if record:
             history.record(connection)
         with violations.one_snapshot(connection):
-            report = violations.report(connection, scope)
+            report = auditing.counted(connection, scope)
             if form == "table":
                 options = auditing.options_of(user, quest)
                 auditing.show(
@@ -83,38 +84,43 @@ def audit(
                 )
             else:
                 result, changes = repaired or (None, ())
-                found = violations.read(connection, scope)
-                document = formats.Document(
-                    str(connection.info.dbname), scope, report, found, fail_on, result, dry_run, changes, tuple(damage)
-                )
-                formats.write(form, document, out)
+                with auditing.followed(connection, scope, report, on) as found:
+                    name = str(connection.info.dbname)
+                    document = formats.Document(
+                        name, scope, report, found, fail_on, result, dry_run, changes, tuple(damage)
+                    )
+                    formats.write(form, document, out)
         auditing.advise(report, repaired[0] if repaired else None, dry_run=dry_run, answered=is_screen)
     raise typer.Exit(0 if report.passes(fail_on) else EXIT_VIOLATIONS)
 
 
 @app.command()
 def validate(context: typer.Context) -> None:
-    """Enforce the law on old rows too; run it again at will.
+    """Validate the constraints on old rows.
 
-    Builds keys that had to wait, and validates constraints.
+    Builds the keys that had to wait for a repair, and validates the constraints. Can be run at any time.
 
-    Exit code 0: everything is enforced; 1: something still cannot be; 2: could not run.
+    Exit code 0: every constraint is enforced; 1: some are not; 2: could not run.
 
     Example: quest-integrity validate
     """
     from checks import guards, law, render
     from checks.ddl import LockPolicy
+    from checks.progress import Progress
     from checks.screens.guards import show_unenforced
 
     with connected(context) as connection:
-        remaining = law.advance(connection, LockPolicy())
+        with Progress() as progress:
+            remaining = law.advance(
+                connection, LockPolicy(), show=lambda done, planned: progress.at("validate", done, planned)
+            )
         # Notes what is enforced from now on.
         guards.read(connection)
         if remaining:
             show_unenforced(remaining, render.console())
             render.say(
-                f"{len(remaining)} constraints are not enforced on old rows: repair the rules named above "
-                "(`quest-integrity audit --detailed`), then run `quest-integrity validate` again"
+                f"not enforced on old rows: {render.count(len(remaining), 'constraint')}. Repair the rules named above "
+                "(`quest-integrity audit --detailed`), then run `quest-integrity validate` again."
             )
             raise typer.Exit(EXIT_VIOLATIONS)
         render.say("every constraint of the law is enforced")

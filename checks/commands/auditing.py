@@ -18,6 +18,7 @@ from checks.people import People
 from checks.progress import Progress
 from checks.screens import audit, changes
 
+LAST_AUDIT = "select duration from integrity.audit_run order by id desc limit 1"
 Repaired = tuple[repair.Result, Iterator[repair.Change]]
 
 
@@ -61,7 +62,7 @@ def ask_and_repair(
     Raises:
         UserError: the answer is no, or nobody can be asked.
     """
-    before = violations.report(connection, options.scope)
+    before = counted(connection, options.scope)
     chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
     if not dry_run and not yes and (before.repairable or not sys.stdin.isatty()):
         question = f"Repair {render.count(before.repairable, 'violation')}?"
@@ -75,6 +76,33 @@ def ask_and_repair(
             return kept.enter_context(repair.preview(connection, chosen, tell, by_quest=by_quest))
         result = repair.apply(connection, chosen, tell)
     return result, repair.changes(connection, result.run, by_quest=by_quest)
+
+
+def counted(connection: psycopg.Connection[Any], scope: violations.Scope) -> violations.Report:
+    """Return the counts; what takes long says how long the last recorded audit took."""
+    last = connection.execute(LAST_AUDIT).fetchone()
+    took = (
+        f", the last one took {last[0].total_seconds():,.0f} s"
+        if last and scope.user is None and scope.quest is None
+        else ""
+    )
+    with Progress() as progress:
+        progress.at(f"audit{took}", 0, None)
+        return violations.report(connection, scope)
+
+
+@contextmanager
+def followed(
+    connection: psycopg.Connection[Any], scope: violations.Scope, report: violations.Report, on: Console
+) -> Iterator[Iterator[violations.Violation]]:
+    """Yield the violations; where they go into a file or a pipe, the terminal shows how many are written."""
+    found = violations.read(connection, scope)
+    if on.is_terminal:
+        yield found
+        return
+    with Progress() as progress:
+        total = sum(report.violations(severity) for severity in audit.SEVERITIES)
+        yield progress.followed("violations written", found, total)
 
 
 def options_of(user: str | None, quest: int | None) -> str:

@@ -19,11 +19,12 @@ def events(
         typer.Option(metavar="KIND", help="Only of this kind; repeatable.", autocompletion=completion.kinds),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many, the newest. [default: 50 in a table, else all]")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Only the newest N; without it a table has 50, other formats all."),
     ] = None,
     form: FormatOption = "table",
 ) -> None:
-    """List what triggers, repairs and retention did, newest first.
+    """List the event log, newest first.
 
     Example: quest-integrity events --quest 5 --since yesterday
     """

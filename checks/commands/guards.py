@@ -26,7 +26,7 @@ def guards(
     ] = None,
     form: FormatOption = "table",
 ) -> None:
-    """Check that every object of the layer exists, is unmodified and enabled.
+    """Check that the layer's objects exist, unmodified and enabled.
 
     Exit code 0: they are; 3: something is damaged; 2: could not run.
 

@@ -14,7 +14,7 @@ XOption = Annotated[
     typer.Option(
         "-x",
         metavar="KEY=VALUE",
-        help="As for alembic: app-schema, lock-timeout, lock-retries, backfill-batch, backfill-pause, drop-app-tables.",
+        help="Option of the migrations, as for alembic; see docs/adopting.md. Repeatable.",
     ),
 ]
 
@@ -25,9 +25,9 @@ def upgrade(
     revision: Annotated[str, typer.Argument(help="Where to stop.", autocompletion=completion.revisions)] = "head",
     x: XOption = None,
 ) -> None:
-    """Attach the integrity layer, or bring it up to date.
+    """Install the integrity layer, or upgrade it.
 
-    Does what `alembic upgrade` does.
+    The same as `alembic upgrade`.
 
     Example: quest-integrity upgrade -x lock-timeout=1s
     """
@@ -47,9 +47,9 @@ def downgrade(
     ],
     x: XOption = None,
 ) -> None:
-    """Take the integrity layer away again.
+    """Remove the integrity layer, or a part of it.
 
-    Does what `alembic downgrade` does. The app's rows stay.
+    The same as `alembic downgrade`. The app's rows stay.
 
     Example: quest-integrity downgrade base
     """

@@ -12,16 +12,14 @@ from checks.commands import FormatOption, app, connected, writing
 @app.command()
 def history(
     context: typer.Context,
-    detailed: Annotated[
-        bool, typer.Option("--detailed", help="List what is new, fixed and old, not the runs.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many runs, the newest.")] = None,
-    keep: Annotated[str | None, typer.Option(metavar="AGE", help="First forget what is older, as '12 months'.")] = None,
+    detailed: Annotated[bool, typer.Option("--detailed", help="List the violations too: new, fixed and old.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the newest N audits.")] = None,
+    keep: Annotated[str | None, typer.Option(metavar="AGE", help="First delete what is older, as '12 months'.")] = None,
     form: FormatOption = "table",
 ) -> None:
-    """Show the audits kept by `audit --record`, newest first.
+    """List the audits kept by `audit --record`, newest first.
 
-    And what is new, fixed or old in the last one.
+    With the numbers of new, fixed and old violations in the last one.
 
     Example: quest-integrity history --detailed
     """
@@ -38,9 +36,9 @@ def history(
 def metrics(
     context: typer.Context,
     form: Annotated[
-        Literal["openmetrics", "text"], typer.Option("--format", help="text is what node_exporter's collector reads.")
+        Literal["openmetrics", "text"], typer.Option("--format", help="text is for node_exporter's textfile collector.")
     ] = "openmetrics",
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to FILE instead of stdout.")] = None,
 ) -> None:
     """Print metrics for Prometheus.
 
@@ -57,11 +55,11 @@ def metrics(
 @app.command()
 def report(
     context: typer.Context,
-    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the page there.")],
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Write the page to FILE.")],
 ) -> None:
-    """Write one page for people.
+    """Write the state of a database as one HTML page.
 
-    Health, violations, guards, trends, corrections, approvals, and the law as diagrams.
+    Health, violations, guards, trends, corrections, approvals, and the constraints as diagrams.
 
     Example: quest-integrity report --html report.html
     """

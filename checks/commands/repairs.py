@@ -36,8 +36,8 @@ def undo(
         int,
         typer.Argument(metavar="RUN", help="As `quest-integrity repairs` lists it.", autocompletion=completion.runs),
     ],
-    reason: Annotated[str | None, typer.Option(help="Why; kept with the undo.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Quests per transaction.")] = 500,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the undo.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Quests per transaction.")] = 500,
 ) -> None:
     """Undo a repair.
 

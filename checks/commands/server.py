@@ -5,7 +5,7 @@ import typer
 from checks.commands import app
 from checks.errors import UserError
 
-server_app = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL, used when no database is named.")
+server_app = typer.Typer(no_args_is_help=True, help="Start or stop the embedded PostgreSQL.")
 app.add_typer(server_app, name="server")
 
 
@@ -13,7 +13,7 @@ app.add_typer(server_app, name="server")
 def demo() -> None:
     """Replay the incident on a throw-away PostgreSQL.
 
-    Detects it, repairs it, and fails to bring it back.
+    Detects it, repairs it, and tries to cause it again in six ways.
 
     Example: quest-integrity demo
     """
@@ -24,7 +24,7 @@ def demo() -> None:
 
 @server_app.command("start")
 def server_start() -> None:
-    """Start the embedded server, unless it runs.
+    """Start the embedded server if it does not run.
 
     Example: quest-integrity server start
     """
@@ -49,7 +49,7 @@ def server_stop() -> None:
 
 @server_app.command("status")
 def server_status() -> None:
-    """Say whether the embedded server runs (exit code 0) or not (1).
+    """Print whether the embedded server runs; exit code 0 or 1.
 
     Example: quest-integrity server status
     """

@@ -71,7 +71,7 @@ def show_violations(violations: Iterable[Violation], people: People, on: Console
     """Print the violations as they come: by quest in a terminal, where they come in that order, else one a line."""
     before: Violation | None = None
     for some in render.in_batches(violations):
-        people.learn((each.message for each in some), (each.quest_id for each in some))
+        people.learn(((each.message, each.user_id) for each in some), (each.quest_id for each in some))
         for violation in some:
             if not on.is_terminal:
                 _show_on_a_line(violation, people, on)
@@ -81,6 +81,14 @@ def show_violations(violations: Iterable[Violation], people: People, on: Console
                 render.put(on, *quest_title(violation.quest_id, people), hang=2)
             _show_violation(violation, people, on)
             before = violation
+
+
+def in_words(violation: Violation, people: People) -> list[Part]:
+    """Return what is wrong, with the names of people, also of one whom the message does not mention."""
+    said = render.mentions(violation.message, people.names)
+    if violation.user_id is None or str(violation.user_id) in violation.message:
+        return said
+    return [*said, " (user ", Whole(people.name(violation.user_id)), ")"]
 
 
 def quest_title(quest: int | None, people: People) -> list[Part]:
@@ -111,7 +119,7 @@ def _show_violated(counted: RuleCount, on: Console, goes_on: str) -> None:
 
 def _show_violation(violation: Violation, people: People, on: Console) -> None:
     severity = Prose(violation.severity, STYLES[violation.severity])
-    render.put(on, severity, "  ", *render.mentions(violation.message, people.names), indent=2, hang=9)
+    render.put(on, severity, "  ", *in_words(violation, people), indent=2, hang=9)
     repair = f"repair: {violation.repair}" if violation.repair else "no repair: a person decides"
     render.put(on, Whole(violation.key, "cyan"), "  ", Prose(repair, "dim"), indent=9)
 

@@ -37,7 +37,8 @@ def show_guards(wrong: Sequence[Guard], on: Console) -> None:
 def _show_blocks(wrong: Sequence[Guard], on: Console) -> None:
     for guard in wrong:
         status = Prose(guard.status, "bold red" if guard.damage else "yellow")
-        render.put(on, status, "  ", guard.kind, " ", Whole(guard.identity, "bold"), hang=2)
+        name, of, table = guard.identity.partition(" on ")
+        render.put(on, status, "  ", guard.kind, " ", Whole(name, "bold"), of, Whole(table, "bold"), hang=2)
         render.put(on, guard.detail, indent=2)
         if guard.damage:
             render.statement(on, _statement(guard))

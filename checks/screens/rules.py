@@ -9,7 +9,7 @@ from checks import render
 from checks.people import People
 from checks.render import STYLES, Listing, Part, Prose, Whole, count
 from checks.rules import MOST_EVENTS, Row, Rule, Story
-from checks.screens.audit import quest_title
+from checks.screens.audit import in_words, quest_title
 from checks.screens.changes import row_key, show_change
 from checks.screens.log import show_event
 from checks.violations import Report, Violation
@@ -66,7 +66,7 @@ def show_story(story: Story, people: People, on: Console) -> None:
     render.put(on, Whole(violation.key, "bold"))
     render.heading(on, "What is wrong")
     severity = Prose(story.rule.severity, STYLES[story.rule.severity])
-    render.put(on, severity, ": ", *render.mentions(violation.message, people.names))
+    render.put(on, severity, ": ", *in_words(violation, people))
     render.put(on, *quest_title(violation.quest_id, people))
     render.put(on, story.rule.meaning, " (", Whole(story.rule.rule), ")")
     _show_rows(story.rows, violation, people, on)
@@ -74,7 +74,7 @@ def show_story(story: Story, people: People, on: Console) -> None:
     for event in story.events:
         show_event(event, people, on)
     if not story.events:
-        render.put(on, "nothing that the event log has seen")
+        render.put(on, "no event is logged")
     elif len(story.events) == MOST_EVENTS:
         render.put(on, "earlier: ", Whole(f"quest-integrity events --quest {violation.quest_id}", "cyan"))
     _show_repair(story, people, on)
@@ -105,9 +105,17 @@ def _show_repair(story: Story, people: People, on: Console) -> None:
         render.put(on, f"-- {BY_A_PERSON}")
         return
     render.put(on, story.rule.repair_meaning or f"the repair {violation.repair}")
-    options = f"--quest {violation.quest_id} --rule {shlex.quote(violation.rule)}"
-    render.put(on, Whole(f"quest-integrity audit --fix-issues {options}", "cyan"))
-    render.put(on, Whole(story.statement, "cyan"))
+    render.put(on, "with all that is wrong with the quest:")
+    render.put(on, Whole(f"quest-integrity audit --fix-issues --quest {violation.quest_id}", "cyan"))
+    render.put(on, "alone, in psql:")
+    if on.is_terminal and len(story.statement) > on.width:
+        # At places where no blank is part of the key.
+        call, _, arguments = story.statement.partition("(")
+        render.put(on, Whole(f"{call}(", "cyan"))
+        render.put(on, Whole(arguments.removesuffix(" 'why');"), "cyan"), indent=2)
+        render.put(on, Whole("'why');", "cyan"), indent=2)
+    else:
+        render.put(on, Whole(story.statement, "cyan"))
     render.heading(on, "What that would do")
     if story.repaired is None:
         render.put(on, f"cannot be said: {story.unknown}")

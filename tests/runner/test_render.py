@@ -109,4 +109,9 @@ def test_a_table_too_wide_is_a_record_a_row() -> None:
     listing = render.Listing("rule", "state", "reason", prose=["reason"])
     listing.add_row("r" * 25, "ok", "because of this and that")
     on.print(listing)
-    assert out.getvalue().splitlines() == ["r" * 25, "  state   ok", "  reason  because of this and", "          that"]
+    assert out.getvalue().splitlines() == [
+        "rule " + "r" * 25,
+        "  state   ok",
+        "  reason  because of this and",
+        "          that",
+    ]
