@@ -22,6 +22,7 @@ TABLES = ("applications_application", "quests_questparticipant", "quests_quest")
 # What triggers call and no table waits for.
 FUNCTIONS = (
     "law/refuse_unknown_status",
+    "mechanism/mechanism_is_off",
     "mechanism/derived_assignee",
     "mechanism/derived_status",
     "mechanism/derive_locked_quest",

@@ -15,6 +15,10 @@ from (
     'quest_write_corrected',
     'A write of a quest''s status or assignee was overridden: before is what was written, after what was kept.'
   ),
+  (
+    'mechanism_off',
+    'A transaction wrote with integrity.mechanism set to off: nothing was derived, created or ended for it. Once each.'
+  ),
   ('repaired', 'A repair mended a violation: before is what was found, after has the run and the violation''s key.'),
   ('undone', 'A repair of a quest was taken back: after has the run that did it and how far it came.'),
   ('events_dropped', 'The retention dropped old months of this log: before counts their events.')
