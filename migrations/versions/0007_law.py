@@ -23,6 +23,7 @@ TABLES = ("applications_application", "quests_questparticipant", "quests_quest")
 FUNCTIONS = (
     "law/refuse_unknown_status",
     "mechanism/mechanism_is_off",
+    "mechanism/repeats_own_transaction",
     "mechanism/derived_assignee",
     "mechanism/derived_status",
     "mechanism/derive_locked_quest",

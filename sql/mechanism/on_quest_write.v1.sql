@@ -26,7 +26,12 @@ begin
   new.status := integrity.derived_status(written_status, new.assigned_to_id);
   new.integrity_assigned := nullif(new.assigned_to_id is not null, false);
 
-  if new.assigned_to_id is distinct from written_assignee or new.status <> written_status then
+  if
+    (new.assigned_to_id is distinct from written_assignee or new.status <> written_status)
+    and not integrity.repeats_own_transaction(
+      new.id, written_status, written_assignee, new.status, new.assigned_to_id
+    )
+  then
     perform integrity.log_event(
       'quest_write_corrected', new.id, null, null, null,
       jsonb_build_object('quest_status', written_status, 'assigned_to_id', written_assignee),
@@ -39,7 +44,7 @@ end
 $$;
 
 comment on function integrity.on_quest_write() is
-'Trigger function. Derives status and assignee of a quest from its active participants, whatever was written, and logs a write that it overrode: the app saves whole rows from stale instances.';
+'Trigger function. Derives status and assignee of a quest from its active participants, whatever was written, and logs a write that it overrode, unless it only repeats what its own transaction had found: the app saves whole rows from stale instances.';
 
 revoke all on function integrity.on_quest_write() from public;
 
