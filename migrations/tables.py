@@ -260,7 +260,7 @@ event = Table(
     Column("application_name", Text, nullable=False),
     CheckConstraint(
         "kind = any ('{application_approved,application_ended,participant_joined,participant_dropped,"
-        "quest_write_corrected,repaired,undone,events_dropped}')",
+        "quest_write_corrected,mechanism_off,repaired,undone,events_dropped}')",
         name="event_kind_known",
     ),
     Index("event_quest_id_at_idx", "quest_id", "at"),
@@ -268,7 +268,7 @@ event = Table(
     postgresql_partition_by="RANGE (at)",
     comment="Append-only log of what triggers, repairs and retention did, written in the same transaction. "
     "Kinds, explained by integrity.event_kind: application_approved, application_ended, participant_joined, "
-    "participant_dropped, quest_write_corrected, repaired, undone, events_dropped.",
+    "participant_dropped, quest_write_corrected, mechanism_off, repaired, undone, events_dropped.",
 )
 
 law = Table(

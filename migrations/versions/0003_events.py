@@ -35,6 +35,7 @@ KINDS = (
     "participant_joined",
     "participant_dropped",
     "quest_write_corrected",
+    "mechanism_off",
     "repaired",
     "undone",
     "events_dropped",

@@ -22,6 +22,8 @@ TABLES = ("applications_application", "quests_questparticipant", "quests_quest")
 # Called by triggers; installed without a lock on a table.
 FUNCTIONS = (
     "law/refuse_unknown_status",
+    "mechanism/mechanism_is_off",
+    "mechanism/repeats_own_transaction",
     "mechanism/derived_assignee",
     "mechanism/derived_status",
     "mechanism/derive_locked_quest",

@@ -15,6 +15,10 @@ from (
     'quest_write_corrected',
     'A write of a quest''s status or assignee was overridden: before is what was written, after what was kept.'
   ),
+  (
+    'mechanism_off',
+    'A transaction wrote with integrity.mechanism set to off: nothing was derived, created or ended for it. Once each.'
+  ),
   ('repaired', 'A repair fixed a violation: before is what was found, after has the run and the violation''s key.'),
   ('undone', 'A repair of a quest was undone: after has the undo run and its outcome.'),
   ('events_dropped', 'integrity.retain_events() dropped old months of this log: before counts the events of each.')

@@ -292,10 +292,12 @@ where
   )
 union all
 -- Bypasses of all triggers: sessions that start as a replica, and subscriptions, which write as one.
+-- A session may switch the mechanism off for its own load; every session of a role or a database should not.
 select
   'setting' as kind,
   format(
-    'session_replication_role of %s',
+    '%s of %s',
+    setting.name,
     concat_ws(' in ', 'role ' || quote_ident(member.rolname), 'database ' || quote_ident(place.datname))
   ) as identity,
   null::oid as catalog_id,
@@ -304,16 +306,29 @@ select
   null::oid as owner_id,
   null::aclitem[] as acl,
   null::text as printed,
-  jsonb_build_object('value', split_part(setting.assignment, '=', 2)) as facts
+  jsonb_build_object('value', setting.value) as facts
 from pg_catalog.pg_db_role_setting as configured
 left join pg_catalog.pg_roles as member
   on configured.setrole = member.oid
 left join pg_catalog.pg_database as place
   on configured.setdatabase = place.oid
-cross join lateral unnest(configured.setconfig) as setting (assignment)
+cross join lateral (
+  select
+    split_part(written.assignment, '=', 1) as name,
+    split_part(written.assignment, '=', 2) as value
+  from unnest(configured.setconfig) as written (assignment)
+) as setting
 where
-  setting.assignment like 'session_replication_role=%'
-  and setting.assignment <> 'session_replication_role=origin'
+  (
+    (
+      setting.name = 'session_replication_role'
+      and setting.value <> 'origin'
+    )
+    or (
+      setting.name = 'integrity.mechanism'
+      and lower(setting.value) in ('off', 'false', 'no', '0')
+    )
+  )
   and (
     configured.setdatabase = 0
     or place.datname = current_database()
@@ -366,6 +381,6 @@ inner join integrity.guard_relation as relation
   on subscribed.srrelid = relation.relation;
 
 comment on view integrity.guard_other is
-'All other objects, as the catalog has them: indexes, keys, rewrite rules, policies, unknown objects in schema integrity, rows that the layer works from, grants and attributes of its roles, settings and subscriptions that bypass triggers. Part of integrity.guard_found.';
+'All other objects, as the catalog has them: indexes, keys, rewrite rules, policies, unknown objects in schema integrity, rows that the layer works from, grants and attributes of its roles, settings and subscriptions that bypass triggers or switch the mechanism off. Part of integrity.guard_found.';
 
 revoke all on integrity.guard_other from public;

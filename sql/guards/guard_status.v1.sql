@@ -127,7 +127,11 @@ inner join lateral (
                   from jsonb_object_keys(judged.facts) as attribute (name)
                 )
             when judged.kind = 'setting' and judged.identity not like '% of every session'
-              then format('alter %s reset session_replication_role', substring(judged.identity from ' of (.*)'))
+              then
+                format(
+                  'alter %s reset %s',
+                  substring(judged.identity from ' of (.*)'), substring(judged.identity from '^\S+')
+                )
           end
       when judged.kind = 'constraint'
         then

@@ -13,6 +13,10 @@ begin
     return null;
   end if;
 
+  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off() then
+    return null;
+  end if;
+
   select
     derived.before,
     derived.after

@@ -18,11 +18,20 @@ begin
     end if;
   end if;
 
+  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off() then
+    return new;
+  end if;
+
   new.assigned_to_id := integrity.derived_assignee(new.id, written_assignee);
   new.status := integrity.derived_status(written_status, new.assigned_to_id);
   new.integrity_assigned := nullif(new.assigned_to_id is not null, false);
 
-  if new.assigned_to_id is distinct from written_assignee or new.status <> written_status then
+  if
+    (new.assigned_to_id is distinct from written_assignee or new.status <> written_status)
+    and not integrity.repeats_own_transaction(
+      new.id, written_status, written_assignee, new.status, new.assigned_to_id
+    )
+  then
     perform integrity.log_event(
       'quest_write_corrected', new.id, null, null, null,
       jsonb_build_object('quest_status', written_status, 'assigned_to_id', written_assignee),
@@ -35,7 +44,7 @@ end
 $$;
 
 comment on function integrity.on_quest_write() is
-'Trigger function. Derives status and assignee of a quest from its active participants, whatever was written: the app saves whole rows from stale instances. Logs a write that it overrides. With an argument it derives also when an update changes neither.';
+'Trigger function. Derives status and assignee of a quest from its active participants, whatever was written: the app saves whole rows from stale instances. Logs a write that it overrides, unless it only repeats what its own transaction had found. With an argument it derives also when an update changes neither.';
 
 revoke all on function integrity.on_quest_write() from public;
 

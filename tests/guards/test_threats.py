@@ -123,6 +123,13 @@ THREATS = {
         by_hand=restore,
         writes="",
     ),
+    "a session with `integrity.mechanism = off`": Threat(("set integrity.mechanism = off",), in_session=True),
+    "that setting of the mechanism for a role or a database": Threat(
+        (
+            f"alter role {APP} in database peerquest set integrity.mechanism = off",
+            "alter database peerquest set integrity.mechanism = off",
+        )
+    ),
     "`DISABLE TRIGGER USER`": Threat((MECHANISM,)),
     "`DISABLE TRIGGER ALL`": Threat((MECHANISM.replace("user", "all"),)),
     "`ENABLE REPLICA TRIGGER`": Threat(

@@ -6,12 +6,23 @@ import psycopg
 import pytest
 from psycopg import IsolationLevel
 
-from tests.law.cases import ACTIVE_PARTICIPANT_KEY, CASES, PARTICIPANT_KEY, QUEST_KEY, Case
+from tests.law.cases import (
+    ACTIVE_PARTICIPANT_KEY,
+    APPLICATION_MARKER,
+    CASES,
+    PARTICIPANT_KEY,
+    PARTICIPANT_MARKER,
+    QUEST_KEY,
+    QUEST_MARKER,
+    Case,
+)
 from tests.law.refusal import disable_triggers, drop_constraint, expected_refusal, rules_broken, run
 
 _Connection = psycopg.Connection[Any]
 
 LEVELS = (IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE)
+
+MARKERS = {APPLICATION_MARKER, PARTICIPANT_MARKER, QUEST_MARKER}
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_level = pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name.lower())
@@ -26,6 +37,24 @@ def test_refused_with_triggers_disabled(case: Case, level: IsolationLevel, migra
 
     assert run(migrated, case) == expected
 
+    assert rules_broken(migrated) == set()
+
+
+@every_level
+@every_case
+def test_refused_with_the_mechanism_off(case: Case, level: IsolationLevel, migrated: _Connection) -> None:
+    """A session may switch the mechanism off: markers are still kept, and then the law decides alone."""
+    expected = expected_refusal(migrated, case.constraint)
+    migrated.execute("set integrity.mechanism = off")
+    migrated.commit()
+    migrated.isolation_level = level
+
+    found = run(migrated, case)
+
+    if case.constraint in MARKERS:
+        assert found is None or found.sqlstate == "23503"
+    else:
+        assert found == expected
     assert rules_broken(migrated) == set()
 
 

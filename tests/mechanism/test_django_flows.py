@@ -117,6 +117,45 @@ def _run(flow: Flow, world: World) -> None:
     assert (diagnostics.sqlstate, diagnostics.constraint_name) == ("23505", flow.refused_by)
 
 
+# What each flow writes over somebody else's work, or against what is there; of the others nothing is logged.
+CORRECTIONS = {
+    # Saved from a page that another approval or kick had overtaken.
+    "approve_two_from_stale_pages": 1,
+    "complete_from_a_stale_page": 1,
+    "stale_quest_saved_after_approval": 1,
+    "stale_quest_saved_after_deletion": 1,
+    "stale_quest_saved_after_kick": 1,
+    # The app opens a quest that somebody else is still on.
+    "complete_after_a_kick": 1,
+    "complete_then_one_of_two_leaves": 1,
+    "kick_the_assignee_of_two": 1,
+    "kick_the_other_of_two": 1,
+    "quest_deleted": 1,
+    # Meant, but not so.
+    "open_quest_assigned_to_a_stranger": 1,
+    "quest_assigned_to_a_stranger": 1,
+    "quest_created_as_assigned": 1,
+    "quest_opened_in_the_admin": 1,
+    "quest_started_in_the_admin": 1,
+    "quest_unassigned_with_queryset_update": 1,
+    "reopen_a_completed_quest_in_the_admin": 1,
+    "unassign": 1,
+    # Django clears the assignee before it deletes the participant.
+    "assigned_user_of_two_deleted": 1,
+    "participating_user_deleted": 1,
+    "participating_users_deleted_in_bulk": 2,
+    "user_who_completed_deleted": 1,
+}
+
+
+def _corrections(connection: psycopg.Connection[Any], quest_ids: list[int]) -> int:
+    found = connection.execute(
+        "SELECT count(*) FROM integrity.event WHERE kind = 'quest_write_corrected' AND quest_id = ANY(%s)", [quest_ids]
+    ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
 def _violations(connection: psycopg.Connection[Any], severity: str, quest_ids: list[int]) -> list[Any]:
     return connection.execute(
         "SELECT rule, message FROM integrity.violations WHERE severity = %s AND quest_id = ANY(%s)",
@@ -134,6 +173,7 @@ def test_flow_ends_right_with_the_layer(flow: Flow, app: psycopg.Connection[Any]
     errors = app.execute("SELECT rule, message FROM integrity.violations WHERE severity = 'error'").fetchall()
     assert errors == []
     assert {rule for rule, _ in _violations(app, "warning", world.quest_ids)} == flow.warnings
+    assert _corrections(app, world.quest_ids) == CORRECTIONS.get(flow.name, 0)
 
 
 def test_flows_share_one_database(app: psycopg.Connection[Any]) -> None:

@@ -236,6 +236,7 @@ def test_unassign_is_a_write_that_cannot_be_told_from_a_stale_one(migrated: _Con
     """`unassign()` writes an open quest without assignee: while somebody takes part, they stay the assignee."""
     quest_id = factory.quest(migrated)
     ann, application_id, participant_id = admit(migrated, quest_id)
+    migrated.commit()
 
     update_many(migrated, QUESTS, [quest_id], {"status": "open", "assigned_to_id": None})
     assert state(migrated, quest_id) == State("in-progress", ann, {application_id: "approved"}, {ann: "joined"})
@@ -253,6 +254,8 @@ def test_the_apps_kick_writes_the_kicked_user_back(migrated: _Connection) -> Non
     ann, application_id, participant_id = admit(migrated, quest_id)
     update_many(migrated, "applications_application", [application_id], {"status": "kicked"})
     update_many(migrated, PARTICIPANTS, [participant_id], {"status": "dropped"})
+
+    migrated.commit()
 
     update_many(migrated, QUESTS, [quest_id], {"status": "open", "assigned_to_id": ann})
 
@@ -279,6 +282,7 @@ def test_one_column_alone(column: str, migrated: _Connection) -> None:
     """As `save(update_fields=…)` and the admin write it."""
     quest_id = factory.quest(migrated)
     ann, _, _ = admit(migrated, quest_id)
+    migrated.commit()
 
     update_many(migrated, QUESTS, [quest_id], {column: "open" if column == "status" else None})
 
@@ -296,6 +300,156 @@ def test_what_the_mechanism_derives_is_no_correction(migrated: _Connection) -> N
 
     assert state(migrated, quest_id).status == "open"
     assert corrections(migrated, quest_id) == 0
+
+
+# A write that only repeats what its own transaction had found would have undone nobody else's work.
+
+
+def save(connection: _Connection, quest_id: int, status: str, assignee: UUID | None) -> None:
+    """Save a quest as some instance of the app has it."""
+    update_many(connection, QUESTS, [quest_id], {"status": status, "assigned_to_id": assignee})
+
+
+def test_approval_and_the_save_of_what_was_loaded_before_it(migrated: _Connection) -> None:
+    quest_id = factory.quest(migrated)
+    ann, _, _ = admit(migrated, quest_id)
+
+    for status, assignee in (("open", None), ("open", ann), ("in-progress", None)):
+        save(migrated, quest_id, status, assignee)
+
+    assert (state(migrated, quest_id).status, state(migrated, quest_id).assignee) == ("in-progress", ann)
+    assert corrections(migrated, quest_id) == 0
+    assert_sound(migrated)
+
+    save(migrated, quest_id, "open", ann)
+    assert corrections(migrated, quest_id) == 1
+
+
+def test_kick_and_the_save_of_what_was_loaded_before_it(migrated: _Connection) -> None:
+    quest_id = factory.quest(migrated)
+    ann, application_id, _ = admit(migrated, quest_id)
+    migrated.commit()
+    update_many(migrated, "applications_application", [application_id], {"status": "kicked"})
+
+    for status, assignee in (("in-progress", ann), ("open", ann), ("in-progress", None)):
+        save(migrated, quest_id, status, assignee)
+
+    assert (state(migrated, quest_id).status, state(migrated, quest_id).assignee) == ("open", None)
+    assert corrections(migrated, quest_id) == 0
+    assert_sound(migrated)
+
+    save(migrated, quest_id, "open", ann)
+    assert corrections(migrated, quest_id) == 1
+
+
+def test_join_and_the_save_of_what_was_loaded_before_it(migrated: _Connection) -> None:
+    quest_id = factory.quest(migrated)
+    migrated.commit()
+    factory.participant(migrated, quest_id, factory.user(migrated))
+    save(migrated, quest_id, "open", None)
+
+    assert corrections(migrated, quest_id) == 0
+    assert_sound(migrated)
+
+
+def test_many_quests_in_one_transaction(migrated: _Connection) -> None:
+    """All are approved first, and then all are saved: as a script in one transaction does."""
+    quests = [factory.quest(migrated) for _ in range(5)]
+    for quest_id in quests:
+        admit(migrated, quest_id)
+    for quest_id in quests:
+        save(migrated, quest_id, "open", None)
+
+    assert [corrections(migrated, quest_id) for quest_id in quests] == [0] * 5
+    assert_sound(migrated)
+
+
+def test_approved_and_kicked_in_one_transaction(migrated: _Connection) -> None:
+    """What was loaded between the two is the transaction's own work as well."""
+    quest_id = factory.quest(migrated)
+    ann, application_id, _ = admit(migrated, quest_id)
+    update_many(migrated, "applications_application", [application_id], {"status": "kicked"})
+    save(migrated, quest_id, "in-progress", ann)
+
+    assert corrections(migrated, quest_id) == 0
+    assert_sound(migrated)
+
+
+def test_what_another_transaction_had_changed_before_is_logged(migrated: _Connection) -> None:
+    """Loaded while the quest was open; then ann is approved by somebody, and bob by whoever saves it now."""
+    quest_id = factory.quest(migrated)
+    admit(migrated, quest_id)
+    migrated.commit()
+    bob, _, _ = admit(migrated, quest_id)
+    save(migrated, quest_id, "open", bob)
+
+    assert state(migrated, quest_id).assignee == bob
+    assert one(migrated, CORRECTION, quest_id)["before"] == written("open", bob)
+    assert_sound(migrated)
+
+
+def test_one_column_repeats_and_the_other_does_not(migrated: _Connection) -> None:
+    quest_id, stranger = factory.quest(migrated), factory.user(migrated)
+    admit(migrated, quest_id)
+    save(migrated, quest_id, "open", stranger)
+
+    assert one(migrated, CORRECTION, quest_id)["before"] == written("open", stranger)
+    assert_sound(migrated)
+
+
+def test_repeating_a_write_that_was_corrected_is_a_correction_again(migrated: _Connection) -> None:
+    """What was written and overridden was never there."""
+    quest_id, stranger = factory.quest(migrated), factory.user(migrated)
+    for _ in range(2):
+        save(migrated, quest_id, "in-progress", stranger)
+
+    assert corrections(migrated, quest_id) == 2
+    assert_sound(migrated)
+
+
+def test_what_was_found_before_a_savepoint_that_is_rolled_back(migrated: _Connection) -> None:
+    """The approval is gone, and with it what it had found."""
+    quest_id = factory.quest(migrated)
+    ann, _, participant_id = admit(migrated, quest_id)
+    migrated.commit()
+    with migrated.transaction():
+        update_many(migrated, PARTICIPANTS, [participant_id], {"status": "dropped"})
+        save(migrated, quest_id, "in-progress", ann)
+        assert corrections(migrated, quest_id) == 0
+        raise psycopg.Rollback
+    save(migrated, quest_id, "open", ann)
+    assert corrections(migrated, quest_id) == 1
+
+    with migrated.transaction():
+        update_many(migrated, PARTICIPANTS, [participant_id], {"status": "dropped"})
+    save(migrated, quest_id, "in-progress", ann)
+    assert corrections(migrated, quest_id) == 1
+    assert_sound(migrated)
+
+
+def test_another_quests_events_are_not_asked(migrated: _Connection) -> None:
+    taken, other = factory.quest(migrated), factory.quest(migrated)
+    ann, _, _ = admit(migrated, other)
+    migrated.commit()
+    admit(migrated, taken)
+    save(migrated, other, "open", ann)
+
+    assert corrections(migrated, other) == 1
+    assert_sound(migrated)
+
+
+def test_stale_save_of_another_session_is_logged(migrated: _Connection) -> None:
+    """It waits for the approval and comes right after it."""
+    quest_id = factory.quest(migrated)
+    migrated.commit()
+    admit(migrated, quest_id)
+    migrated.commit()
+    with another(migrated) as session:
+        save(session, quest_id, "open", None)
+        session.commit()
+
+    assert corrections(migrated, quest_id) == 1
+    assert_sound(migrated)
 
 
 def test_corrected_quest_that_was_right_already_is_written_once(migrated: _Connection) -> None:

@@ -301,11 +301,49 @@ validate constraint integrity_approved_application_has_participant
     ),
 )
 
+_OFF = "set local integrity.mechanism = off;"
+
+# In sessions that have switched the mechanism off: the first two leave out what it would have done, the others do all
+# of it themselves, as a load does. Raced against all of the above by themselves.
+MECHANISM_OFF = (
+    Operation("approve, mechanism off", (_OFF + _decide("a1", "approved"),)),
+    Operation(
+        "leave, mechanism off",
+        (_OFF + "delete from public.quests_questparticipant where quest_id = {q} and user_id = {u1}",),
+    ),
+    Operation(
+        "load, mechanism off",
+        (
+            _OFF
+            + """
+update public.quests_quest
+set status = 'in-progress', assigned_to_id = {u3}
+where id = {q}
+""",
+            _join("u3"),
+            """
+insert into public.applications_application (quest_id, applicant_id, status, applied_at)
+values ({q}, {u3}, 'approved', now())
+""",
+        ),
+    ),
+    Operation(
+        "empty, mechanism off",
+        (
+            _OFF + "update public.quests_quest set status = 'open', assigned_to_id = null where id = {q}",
+            "delete from public.quests_questparticipant where quest_id = {q}",
+            "update public.applications_application set status = 'kicked' where quest_id = {q} and status = 'approved'",
+        ),
+    ),
+)
+
 # Held by a third session, it stops the two others in the middle of their statements, each holding what it has
 # locked so far: the orderings within statements that two sessions alone cannot be made to show.
 HOLD_QUEST = Operation("hold quest", ("select from public.quests_quest where id = {q} for no key update",))
 
-BY_NAME: Mapping[str, Operation] = {operation.name: operation for operation in (*OPERATIONS, HOLD_QUEST)}
+BY_NAME: Mapping[str, Operation] = {
+    operation.name: operation for operation in (*OPERATIONS, *MECHANISM_OFF, HOLD_QUEST)
+}
 STATE_BY_NAME: Mapping[str, State] = {state.name: state for state in STATES}
 
 

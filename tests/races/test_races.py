@@ -1,5 +1,6 @@
 """Races of two and three sessions: nothing broken is ever committed, and the search finds it when it is."""
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +12,12 @@ from tests.races.campaign import Judge, Outcome, Tally, run_slice
 from tests.races.catalogue import (
     BROKEN_STATES,
     HOLD_QUEST,
+    MECHANISM_OFF,
     OPERATIONS,
     READ_COMMITTED,
+    REPEATABLE_READ,
     STATES,
+    Operation,
     Rows,
     insert_rows,
 )
@@ -55,6 +59,21 @@ def test_slice_of_all_races(explorer: Explorer) -> None:
     facts = report.read(report.PATH.read_text())
     if explorer.observer.connection.info.server_version // 10000 == facts.major:
         assert report.stable_counts(stable) == facts.stable, "run `make races` and look at what it changed"
+
+
+@pytest.mark.parametrize("off", MECHANISM_OFF, ids=lambda operation: operation.name)
+def test_session_without_the_mechanism_commits_nothing_broken(off: Operation, judge: Judge) -> None:
+    """Whoever it meets: the law decides about what it writes, and about what others write meanwhile."""
+    for number, other in enumerate((*OPERATIONS, *MECHANISM_OFF)):
+        for state in STATES:
+            chance = random.Random(f"{off.name}/{number}/{state.name}")
+            for level in (READ_COMMITTED, REPEATABLE_READ):
+                judge.some_ordering(Cell(state.name, (off.name, other.name), (level, level)), chance)
+    judge.explorer.sweep()
+    assert not judge.tally.broken, _listed(judge.tally.broken)
+    assert not judge.tally.unexpected, _listed(judge.tally.unexpected)
+    outcomes = {outcome for _, outcome in judge.tally.by_level()}
+    assert {Outcome.COMMITTED, Outcome.OUR_FOREIGN_KEY} <= outcomes
 
 
 def test_report_is_of_a_full_run() -> None:
