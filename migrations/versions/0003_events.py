@@ -38,6 +38,7 @@ KINDS = (
     "repaired",
     "undone",
     "events_dropped",
+    "statuses_changed",
 )
 
 MEANING = (

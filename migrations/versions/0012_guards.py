@@ -35,9 +35,16 @@ OBJECTS = (
     "guards/guard_gap",
     "guards/guard_portable",
     "guards/seal_guards",
+    "guards/row_statement",
     "guards/record_guards",
     "guards/settle_guards",
     "guards/expect_roles",
+    # They write the manifest too.
+    "law/rows_with_status",
+    "law/lock_statuses",
+    "law/replace_statuses",
+    "law/add_status",
+    "law/remove_status",
 )
 
 

@@ -17,7 +17,8 @@ from (
   ),
   ('repaired', 'A repair mended a violation: before is what was found, after has the run and the violation''s key.'),
   ('undone', 'A repair of a quest was taken back: after has the run that did it and how far it came.'),
-  ('events_dropped', 'The retention dropped old months of this log: before counts their events.')
+  ('events_dropped', 'The retention dropped old months of this log: before counts their events.'),
+  ('statuses_changed', 'A status of the app was added or removed: before and after have the known ones of its table.')
 ) as known (kind, meaning);
 
 comment on view integrity.event_kind is

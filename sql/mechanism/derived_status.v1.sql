@@ -16,6 +16,6 @@ as $$
 $$;
 
 comment on function integrity.derived_status(text, uuid) is
-'The status of a quest by its assignee: open without one, in-progress with one. A completed quest is left alone, and so is an unknown status, which the law refuses.';
+'The status of a quest by its assignee: open without one, in-progress with one. Every other status is left alone: completed, those that integrity.add_status() added, and an unknown one, which the law refuses.';
 
 revoke all on function integrity.derived_status(text, uuid) from public;
