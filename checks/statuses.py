@@ -48,9 +48,7 @@ def write(connection: psycopg.Connection[Any], form: str, out: TextIO) -> None:
             return
         listing = render.Listing("table", "status", "", "meaning")
         for row in rows:
-            listing.add_row(
-                row["relation"], row["status"], "built in" if row["built_in"] else "added", row["meaning"]
-            )
+            listing.add_row(row["relation"], row["status"], "built in" if row["built_in"] else "added", row["meaning"])
         render.console(out).print(listing)
 
 
@@ -107,7 +105,11 @@ def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: st
 
 
 def _change(
-    connection: psycopg.Connection[Any], policy: ddl.LockPolicy, how: Literal["add", "remove"], relation: str, status: str
+    connection: psycopg.Connection[Any],
+    policy: ddl.LockPolicy,
+    how: Literal["add", "remove"],
+    relation: str,
+    status: str,
 ) -> None:
     def attempt() -> None:
         with connection.transaction():
