@@ -46,9 +46,9 @@ def write(connection: psycopg.Connection[Any], form: str, out: TextIO) -> None:
         if form != "table":
             events.FORMATS[form](rows, out)
             return
-        listing = render.Listing("table", "status", "", "meaning")
+        listing = render.Listing("table", "status", "added", "meaning")
         for row in rows:
-            listing.add_row(row["relation"], row["status"], "built in" if row["built_in"] else "added", row["meaning"])
+            listing.add_row(row["relation"], row["status"], "" if row["built_in"] else "added", row["meaning"])
         render.console(out).print(listing)
 
 
@@ -119,8 +119,8 @@ def _change(
     try:
         ddl.retrying(policy, f"statuses of {relation}")(attempt)
     except Refusal as error:
-        said = (error.diag.message_primary, error.diag.message_hint)
-        raise UserError("; ".join(part.rstrip(".") for part in said if part)) from error
+        hint = error.diag.message_hint or ""
+        raise UserError(f"{error.diag.message_primary}: {hint[:1].lower()}{hint[1:].rstrip('.')}") from error
 
 
 def _enforce(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, relation: str) -> list[law.Unenforced]:
