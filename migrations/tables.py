@@ -228,6 +228,19 @@ installation = Table(
     comment="The schema of the app's tables, and which of them the migrations created. One row.",
 )
 
+status = Table(
+    "status",
+    metadata,
+    Column("relation", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("built_in", Boolean, nullable=False),
+    PrimaryKeyConstraint("relation", "status", name="status_pkey"),
+    schema="integrity",
+    comment="The statuses that rows of the app may have. built_in: the layer itself works with it. Others are added "
+    "with integrity.add_status().",
+)
+
 rule = Table(
     "rule",
     metadata,
@@ -260,7 +273,7 @@ event = Table(
     Column("application_name", Text, nullable=False),
     CheckConstraint(
         "kind = any ('{application_approved,application_ended,participant_joined,participant_dropped,"
-        "quest_write_corrected,mechanism_off,repaired,undone,events_dropped}')",
+        "quest_write_corrected,mechanism_off,repaired,undone,events_dropped,statuses_changed}')",
         name="event_kind_known",
     ),
     Index("event_quest_id_at_idx", "quest_id", "at"),
@@ -268,7 +281,7 @@ event = Table(
     postgresql_partition_by="RANGE (at)",
     comment="Append-only log of what triggers, repairs and retention did, written in the same transaction. "
     "Kinds, explained by integrity.event_kind: application_approved, application_ended, participant_joined, "
-    "participant_dropped, quest_write_corrected, mechanism_off, repaired, undone, events_dropped.",
+    "participant_dropped, quest_write_corrected, mechanism_off, repaired, undone, events_dropped, statuses_changed.",
 )
 
 law = Table(

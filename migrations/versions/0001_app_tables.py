@@ -57,6 +57,13 @@ INDEXES = (
 )
 
 
+# All are built in: a trigger, a rule or a repair names each.
+STATUSES = {
+    "applications_application": ("pending", "approved", "rejected", "kicked"),
+    "quests_questparticipant": ("joined", "in_progress", "completed", "dropped"),
+    "quests_quest": ("open", "in-progress", "completed"),
+}
+
 FIT = ("adoption/needed_column", "adoption/column_mismatch", "adoption/schema_mismatches")
 
 
@@ -190,6 +197,25 @@ def upgrade() -> None:
         schema="integrity",
         comment="The schema of the app's tables, and which of them the migrations created. One row.",
     )
+    status = op.create_table(
+        "status",
+        sa.Column("relation", sa.Text, nullable=False),
+        sa.Column("status", sa.Text, nullable=False),
+        sa.Column("position", sa.Integer, nullable=False),
+        sa.Column("built_in", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("relation", "status", name="status_pkey"),
+        schema="integrity",
+        comment="The statuses that rows of the app may have. built_in: the layer itself works with it. Others are "
+        "added with integrity.add_status().",
+    )
+    op.bulk_insert(
+        status,
+        [
+            {"relation": relation, "status": name, "position": position, "built_in": True}
+            for relation, names in STATUSES.items()
+            for position, name in enumerate(names, start=1)
+        ],
+    )
     install_all(FIT)
     existing = set() if is_offline() else set(sa.inspect(op.get_bind()).get_table_names(schema=app_schema()))
     created = not existing & set(TABLES)
@@ -218,4 +244,5 @@ def downgrade() -> None:
     if dropped:
         under_lock(dropped, drop)
     remove_all(FIT)
+    op.drop_table("status", schema="integrity")
     op.drop_table("installation", schema="integrity")

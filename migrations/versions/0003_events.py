@@ -39,6 +39,7 @@ KINDS = (
     "repaired",
     "undone",
     "events_dropped",
+    "statuses_changed",
 )
 
 MEANING = (

@@ -21,9 +21,12 @@ TABLES = ("applications_application", "quests_questparticipant", "quests_quest")
 
 # Called by triggers; installed without a lock on a table.
 FUNCTIONS = (
+    "law/known_statuses",
+    "law/status_check",
     "law/refuse_unknown_status",
     "mechanism/mechanism_is_off",
     "mechanism/repeats_own_transaction",
+    "law/stand_in_for_statuses",
     "mechanism/derived_assignee",
     "mechanism/derived_status",
     "mechanism/derive_locked_quest",
@@ -40,13 +43,17 @@ MECHANISM = (
 )
 # Dropped when their constraints are enforced: on an empty database by 0009_validate.
 STAND_INS = (
-    "law/application_status_known",
-    "law/participant_status_known",
-    "law/quest_status_known",
     "law/quest_heal",
     "law/end_outlived_approvals",
     "law/refuse_second_approval",
 )
+
+
+STATUSES_KNOWN = {
+    "applications_application": "integrity_application_status_known",
+    "quests_questparticipant": "integrity_participant_status_known",
+    "quests_quest": "integrity_quest_status_known",
+}
 
 
 def _check(
@@ -107,30 +114,11 @@ LAW = (
         "assignee_not_participant",
         stand_in="integrity_heal",
     ),
-    # These wait until no row has an unknown status, because the app must be able to save such a row unchanged.
-    _check(
-        "applications_application",
-        "integrity_application_status_known",
-        "status::text = any ('{pending,approved,rejected,kicked}')",
-        "unknown_status",
-        waits=True,
-        stand_in="integrity_application_status_known",
-    ),
-    _check(
-        "quests_questparticipant",
-        "integrity_participant_status_known",
-        "status::text = any ('{joined,in_progress,completed,dropped}')",
-        "unknown_status",
-        waits=True,
-        stand_in="integrity_participant_status_known",
-    ),
-    _check(
-        "quests_quest",
-        "integrity_quest_status_known",
-        "status::text = any ('{open,in-progress,completed}')",
-        "unknown_status",
-        waits=True,
-        stand_in="integrity_quest_status_known",
+    # These wait until no row has an unknown status, because the app must be able to save such a row unchanged. Their
+    # definition is filled in from integrity.status.
+    *(
+        _check(relation, name, "", "unknown_status", waits=True, stand_in=name)
+        for relation, name in STATUSES_KNOWN.items()
     ),
     _foreign_key(
         "applications_application",
@@ -176,9 +164,12 @@ def upgrade() -> None:
     """Add the constraints NOT VALID, and the triggers."""
     record_law(LAW)
     install_all(FUNCTIONS)
+    execute(
+        "update integrity.law set definition = integrity.status_check(relation) where name like '%\\_status\\_known'"
+    )
     if is_offline():
         execute(f"do $$ declare step text; begin for step in {ATTACHABLE} loop execute step; end loop; end $$")
-        install_all(MECHANISM + STAND_INS)
+        _install_triggers()
         return
     # Before the lock: law_obstacles() reads whole tables.
     statements = list(op.get_bind().scalars(sa.text(ATTACHABLE)))
@@ -186,15 +177,23 @@ def upgrade() -> None:
     def attach() -> None:
         for statement in statements:
             execute(statement)
-        install_all(MECHANISM + STAND_INS)
+        _install_triggers()
 
     under_lock(TABLES, attach)
+
+
+def _install_triggers() -> None:
+    install_all(MECHANISM + STAND_INS)
+    for relation in STATUSES_KNOWN:
+        execute(f"select integrity.stand_in_for_statuses('{relation}')")
 
 
 def downgrade() -> None:
     """Drop the triggers and the constraints."""
 
     def detach() -> None:
+        for relation, name in STATUSES_KNOWN.items():
+            execute(f"drop trigger if exists {name} on public.{relation}")
         remove_all(MECHANISM + STAND_INS)
         for row in reversed(LAW):
             execute(f"alter table public.{row['relation']} drop constraint if exists {row['name']}")

@@ -18,10 +18,9 @@ branch_labels = None
 depends_on = None
 
 
+STATUSES = ("applications_application", "quests_questparticipant", "quests_quest")
+
 STAND_INS = (
-    "law/application_status_known",
-    "law/participant_status_known",
-    "law/quest_status_known",
     "law/quest_heal",
     "law/end_outlived_approvals",
 )
@@ -47,4 +46,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Create the stand-in triggers again. The constraints stay validated; 0007_law drops them."""
+    each_alone([f"select integrity.stand_in_for_statuses('{relation}')" for relation in STATUSES])
     each_alone([source(name, 1) for name in STAND_INS])

@@ -34,11 +34,18 @@ OBJECTS = (
     "guards/guard_gap",
     "guards/guard_portable",
     "guards/seal_guards",
+    "guards/row_statement",
     "guards/record_guards",
     "guards/settle_guards",
     "guards/expect_roles",
     "guards/made_up_row",
     "guards/probe_approval",
+    # They write the manifest too.
+    "law/rows_with_status",
+    "law/lock_statuses",
+    "law/replace_statuses",
+    "law/add_status",
+    "law/remove_status",
 )
 
 

@@ -83,10 +83,12 @@ begin
   where tables.relation in ('quests_quest', 'applications_application', 'quests_questparticipant');
 
   for relation, known in
-    values
-      ('quests_quest', array['open', 'in-progress', 'completed']),
-      ('applications_application', array['pending', 'approved', 'rejected', 'kicked']),
-      ('quests_questparticipant', array['joined', 'in_progress', 'completed', 'dropped'])
+    select
+      listed.relation,
+      array_agg(listed.status order by listed.position)
+    from integrity.status as listed
+    group by listed.relation
+    order by listed.relation
   loop
     continue when not exists (
       select

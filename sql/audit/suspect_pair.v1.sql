@@ -6,7 +6,16 @@ with application as (
     candidate.status
   from public.applications_application as candidate
   -- Approved, or an unknown status.
-  where candidate.status::text not in ('pending', 'rejected', 'kicked')
+  where
+    candidate.status::text <> all(
+      array(
+        select known.status
+        from integrity.status as known
+        where
+          known.relation = 'applications_application'
+          and known.status <> 'approved'
+      )
+    )
 ),
 
 participant as (
@@ -27,7 +36,13 @@ full join participant
 where
   (
     application.status = 'approved'
-    and participant.status::text in ('joined', 'in_progress', 'completed')
+    and participant.status::text = any(
+      array(
+        select known.status
+        from integrity.status as known
+        where known.relation = 'quests_questparticipant'
+      )
+    )
   ) is not true;
 
 comment on view integrity.suspect_pair is

@@ -13,7 +13,15 @@ from (
           quest.completed_at is null
           or participant.status::text in ('joined', 'in_progress')
           or (quest.assigned_to_id is null and participant.quest_id is not null)
-      else true
+      else
+        (quest.assigned_to_id is null and participant.quest_id is not null)
+        or quest.status::text <> all(
+          array(
+            select known.status
+            from integrity.status as known
+            where known.relation = 'quests_quest'
+          )
+        )
     end as misplaced,
     quest.assigned_to_id is not null
     and (participant.user_id = quest.assigned_to_id) is not true as stranger

@@ -176,6 +176,11 @@ from (
   from integrity.law as listed
   union all
   select
+    format('integrity.status where relation = %L and status = %L', listed.relation, listed.status) as identity,
+    to_jsonb(listed) as facts
+  from integrity.status as listed
+  union all
+  select
     'integrity.installation where singleton' as identity,
     jsonb_build_object(
       'app_schema', installation.app_schema,

@@ -176,15 +176,7 @@ begin
           then format(E'create or replace view %s as\n%s', found.identity, rtrim(pg_get_viewdef(found.object_id), ';'))
         when found.kind = 'trigger' and not found.facts ? 'of the parent' then pg_get_triggerdef(found.object_id)
         when found.identity = 'integrity.event_default' then 'select integrity.prepare_event_partitions(12)'
-        when found.kind = 'row'
-          then
-            format(
-              'insert into %1$s (%3$s) overriding system value
-              select %3$s from jsonb_populate_record(null::%1$s, %2$L)',
-              split_part(found.identity, ' ', 1),
-              found.facts,
-              (select string_agg(format('%I', key), ', ') from jsonb_object_keys(found.facts) as key)
-            )
+        when found.kind = 'row' then integrity.row_statement(found.identity, found.facts)
         when found.kind = 'backfill'
           then
             (

@@ -10,22 +10,18 @@ select
 from integrity.backfill as task
 union all
 select
-  law.relation as diagram,
-  status.name as node,
+  known.relation as diagram,
+  known.status as node,
   '' as note,
-  status.position
-from integrity.law as law
-cross join
-  lateral unnest(substring(law.definition, '\{.*\}')::text[]) with ordinality as status (name, position)
-where law.name like '%\_status\_known'
+  known.position
+from integrity.status as known
 union all
 select distinct
-  law.relation as diagram,
+  known.relation as diagram,
   'no row' as node,
   '' as note,
   0 as position
-from integrity.law as law
-where law.name like '%\_status\_known';
+from integrity.status as known;
 
 comment on view integrity.diagram_node is
 'The nodes of four diagrams: "law" has the tables with the conditions of their markers, and a diagram for each of these tables has the statuses of its rows. position orders the nodes of a diagram.';

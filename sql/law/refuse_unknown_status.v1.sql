@@ -1,6 +1,7 @@
 create or replace function integrity.refuse_unknown_status()
 returns trigger
 language plpgsql
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -17,7 +18,16 @@ begin
       table = tg_table_name,
       column = 'status',
       constraint = tg_argv[0],
-      hint = 'Write a known status. If the app has a new one, add it to the law first.';
+      hint = format(
+        'Write one of %s. If the app has a new one, add it first: quest-integrity statuses --add TABLE:STATUS.',
+        (
+          select string_agg(known.status, ', ' order by known.position)
+          from integrity.law as law
+          inner join integrity.status as known
+            on law.relation = known.relation
+          where law.name = tg_argv[0]
+        )
+      );
 end
 $$;
 

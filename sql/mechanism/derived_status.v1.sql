@@ -16,6 +16,6 @@ as $$
 $$;
 
 comment on function integrity.derived_status(text, uuid) is
-'Returns the status that a quest has by its assignee: open without one, in-progress with one. Returns completed, and any unknown status, as it is.';
+'Returns the status that a quest has by its assignee: open without one, in-progress with one. Returns every other status as it is: completed, those that integrity.add_status() added, and unknown ones.';
 
 revoke all on function integrity.derived_status(text, uuid) from public;

@@ -30,6 +30,7 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.repair_order', 'select'),
   ('reader, operator', 'table', 'integrity.repair_run', 'select'),
   ('reader, operator', 'table', 'integrity.rule', 'select'),
+  ('reader, operator', 'table', 'integrity.status', 'select'),
   ('reader, operator', 'table', 'integrity.suspect_duplicate', 'select'),
   ('reader, operator', 'table', 'integrity.suspect_pair', 'select'),
   ('reader, operator', 'table', 'integrity.suspect_quest', 'select'),

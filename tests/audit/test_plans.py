@@ -78,7 +78,7 @@ def test_the_passes_read_each_table_once(lived_in: psycopg.Connection[Any]) -> N
         view: Counter(
             node["Relation Name"]
             for node in nodes(explain(lived_in, f"select * from integrity.{view}"))
-            if node["Node Type"] == "Seq Scan"
+            if node["Node Type"] == "Seq Scan" and node["Relation Name"] in BIG
         )
         for view in PASSES[:2]
     }

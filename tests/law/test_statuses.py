@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from checks import ddl, law, resources
+from checks import ddl, law
 from tests.law.cases import (
     APPLICATION_STATUS_KNOWN,
     PARTICIPANT_STATUS_KNOWN,
@@ -90,8 +90,7 @@ def legacy_id(table: str, migrated: _Connection) -> int:
     """An old row of the table in a database whose CHECK waits: its stand-in is there, the CHECK is not."""
     drop_constraint(migrated, CONSTRAINTS[table])
     row_id = row(migrated, table, "archived")
-    stand_in = CONSTRAINTS[table].removeprefix("integrity_")
-    migrated.execute((resources.root() / f"sql/law/{stand_in}.v1.sql").read_bytes())
+    migrated.execute("select integrity.stand_in_for_statuses(%s)", [table])
     migrated.commit()
     return row_id
 

@@ -185,6 +185,10 @@ CONTENTS = {
         "integrity.law",
         "select name, relation, kind, columns, definition, requires, waits, rules from integrity.law order by position",
     ),
+    "statuses": (
+        "integrity.status",
+        "select relation, status, position, built_in from integrity.status order by relation, position",
+    ),
     "installation": ("integrity.installation", "select app_schema, created_tables from integrity.installation"),
 }
 

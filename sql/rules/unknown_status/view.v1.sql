@@ -7,7 +7,13 @@ select
   stray.application_id,
   stray.participant_id,
   format('%s has the unknown status %L', stray.subject, stray.status) as message,
-  jsonb_build_object('status', stray.known) as expected,
+  jsonb_build_object(
+    'status', (
+      select jsonb_agg(known.status order by known.position)
+      from integrity.status as known
+      where known.relation = stray.relation
+    )
+  ) as expected,
   jsonb_build_object('status', stray.status) as found,
   null::text as repair,
   'unknown_status:' || replace(stray.subject, ' ', '=') as key
@@ -19,9 +25,16 @@ from (
     null::bigint as participant_id,
     'application ' || application.id as subject,
     application.status,
-    jsonb_build_array('pending', 'approved', 'rejected', 'kicked') as known
+    'applications_application' as relation
   from public.applications_application as application
-  where application.status::text not in ('pending', 'approved', 'rejected', 'kicked')
+  where
+    application.status::text <> all(
+      array(
+        select known.status
+        from integrity.status as known
+        where known.relation = 'applications_application'
+      )
+    )
   union all
   select
     participant.quest_id,
@@ -30,9 +43,16 @@ from (
     participant.id as participant_id,
     'participant ' || participant.id as subject,
     participant.status,
-    jsonb_build_array('joined', 'in_progress', 'completed', 'dropped') as known
+    'quests_questparticipant' as relation
   from public.quests_questparticipant as participant
-  where participant.status::text not in ('joined', 'in_progress', 'completed', 'dropped')
+  where
+    participant.status::text <> all(
+      array(
+        select known.status
+        from integrity.status as known
+        where known.relation = 'quests_questparticipant'
+      )
+    )
   union all
   select
     quest.id as quest_id,
@@ -41,12 +61,19 @@ from (
     null::bigint as participant_id,
     'quest ' || quest.id as subject,
     quest.status,
-    jsonb_build_array('open', 'in-progress', 'completed') as known
+    'quests_quest' as relation
   from public.quests_quest as quest
-  where quest.status::text not in ('open', 'in-progress', 'completed')
+  where
+    quest.status::text <> all(
+      array(
+        select known.status
+        from integrity.status as known
+        where known.relation = 'quests_quest'
+      )
+    )
 ) as stray;
 
 comment on view integrity.unknown_status is
-'Error. Applications, participants and quests with a status that is none of the app''s values. Not repaired: a person decides what was meant.';
+'Error. Applications, participants and quests with a status that is not listed in integrity.status. Not repaired: a person decides what was meant.';
 
 revoke all on integrity.unknown_status from public;

@@ -1,0 +1,132 @@
+"""The statuses that rows of the app may have, integrity.status: list them, add one, remove one.
+
+The database decides and changes everything in one transaction; here it is tried again for the lock, then validated.
+"""
+
+from typing import Any, Literal, TextIO
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import dict_row
+
+from checks import ddl, events, guards, law, render, violations
+from checks.errors import UserError
+
+STATUSES = """
+select
+  relation,
+  status,
+  built_in,
+  case
+    when relation = 'applications_application' then case status when 'approved' then '' else 'not ' end || 'approved'
+    when relation = 'quests_questparticipant' then case status when 'dropped' then 'not ' else '' end || 'active'
+    when status in ('open', 'in-progress') then 'derived from the participants'
+    else 'left alone'
+  end as meaning
+from integrity.status
+order by relation, position
+"""
+
+CONSTRAINT = r"select name from integrity.law where relation = %s and name like '%%\_status\_known'"
+
+# What integrity.add_status() and integrity.remove_status() say to whoever asks for something that cannot be.
+Refusal = (
+    errors.DependentObjectsStillExist,
+    errors.DuplicateObject,
+    errors.InvalidParameterValue,
+    errors.ObjectNotInPrerequisiteState,
+    errors.UndefinedObject,
+)
+
+
+def write(connection: psycopg.Connection[Any], form: str, out: TextIO) -> None:
+    """Write every known status, and what the layer takes it for, in a format of `events.FORMATS`."""
+    with violations.one_snapshot(connection), connection.cursor("statuses", row_factory=dict_row) as rows:
+        rows.execute(STATUSES)
+        if form != "table":
+            events.FORMATS[form](rows, out)
+            return
+        listing = render.Listing("table", "status", "added", "meaning")
+        for row in rows:
+            listing.add_row(row["relation"], row["status"], "" if row["built_in"] else "added", row["meaning"])
+        render.console(out).print(listing)
+
+
+def parse(text: str) -> tuple[str, str]:
+    """Return table and status of `TABLE:STATUS`.
+
+    Raises:
+        UserError: it is something else.
+    """
+    relation, colon, status = text.partition(":")
+    if not (relation and colon and status and text.isprintable()):
+        raise UserError(f"{text!r} is not TABLE:STATUS: write for example applications_application:withdrawn")
+    return relation, status
+
+
+def add(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) -> list[law.Unenforced]:
+    """Add a status, given as `TABLE:STATUS`, and enforce its CHECK on old rows.
+
+    Args:
+        connection: in autocommit mode, of the tables' owner.
+        policy: how to wait for locks.
+        text: table and status.
+
+    Returns:
+        The CHECK, if old rows keep it from being enforced.
+
+    Raises:
+        UserError: there is no such table, it has that status already, or that is no status.
+    """
+    relation, status = parse(text)
+    _change(connection, policy, "add", relation, status)
+    return _enforce(connection, policy, relation)
+
+
+def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) -> list[law.Unenforced]:
+    """Remove a status that was added; as `add`.
+
+    Raises:
+        UserError: there is no such status, it is built in, or a row has it.
+    """
+    relation, status = parse(text)
+    _change(connection, policy, "remove", relation, status)
+    # Who had written it and not committed yet was not seen; the change has waited for them, and from then on it is
+    # refused.
+    held = connection.execute("select integrity.rows_with_status(%s, %s)", [relation, status]).fetchone()
+    if held and held[0]:
+        _change(connection, policy, "add", relation, status)
+        _enforce(connection, policy, relation)
+        raise UserError(
+            f"status {status!r} stays: rows of {relation} were given it meanwhile; give them another one, then run it "
+            "again"
+        )
+    return _enforce(connection, policy, relation)
+
+
+def _change(
+    connection: psycopg.Connection[Any],
+    policy: ddl.LockPolicy,
+    how: Literal["add", "remove"],
+    relation: str,
+    status: str,
+) -> None:
+    def attempt() -> None:
+        with connection.transaction():
+            connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'")
+            connection.execute(f"select integrity.{how}_status(%s, %s)", [relation, status])
+
+    try:
+        ddl.retrying(policy, f"statuses of {relation}")(attempt)
+    except Refusal as error:
+        hint = error.diag.message_hint or ""
+        raise UserError(f"{error.diag.message_primary}: {hint[:1].lower()}{hint[1:].rstrip('.')}") from error
+
+
+def _enforce(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, relation: str) -> list[law.Unenforced]:
+    names = [name for (name,) in connection.execute(CONSTRAINT, [relation])]
+    remaining = law.advance(connection, policy, names)
+    if not remaining:
+        # Notes what is enforced from now on.
+        guards.read(connection)
+    return remaining
