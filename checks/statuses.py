@@ -3,15 +3,16 @@
 The database decides and changes everything in one transaction; here it is tried again for the lock, then validated.
 """
 
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import psycopg
 from psycopg import errors
 from psycopg.rows import dict_row
 
-from checks import ddl, events, guards, law, render, violations
+from checks import ddl, guards, law
 from checks.errors import UserError
 
+COLUMNS = ("relation", "status", "built_in", "meaning")
 STATUSES = """
 select
   relation,
@@ -39,17 +40,10 @@ Refusal = (
 )
 
 
-def write(connection: psycopg.Connection[Any], form: str, out: TextIO) -> None:
-    """Write every known status, and what the layer takes it for, in a format of `events.FORMATS`."""
-    with violations.one_snapshot(connection), connection.cursor("statuses", row_factory=dict_row) as rows:
-        rows.execute(STATUSES)
-        if form != "table":
-            events.FORMATS[form](rows, out)
-            return
-        listing = render.Listing("table", "status", "added", "meaning")
-        for row in rows:
-            listing.add_row(row["relation"], row["status"], "" if row["built_in"] else "added", row["meaning"])
-        render.console(out).print(listing)
+def read(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
+    """Return every known status with what the layer takes it for, as records with these `COLUMNS`."""
+    with connection.cursor(row_factory=dict_row) as rows:
+        return rows.execute(STATUSES).fetchall()
 
 
 def parse(text: str) -> tuple[str, str]:

@@ -1,11 +1,11 @@
 """quest-integrity statuses."""
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from checks.commands import app, connected
+from checks.commands import FormatOption, app, connected
 from checks.errors import UserError
 
 
@@ -18,7 +18,7 @@ def statuses(
     remove: Annotated[
         str | None, typer.Option("--remove", metavar="TABLE:STATUS", help="Remove an added one that no row has.")
     ] = None,
-    form: Annotated[Literal["table", "json", "ndjson", "csv"], typer.Option("--format")] = "table",
+    form: FormatOption = "table",
 ) -> None:
     """List the statuses that the app may write, add or remove one.
 
@@ -27,9 +27,10 @@ def statuses(
 
     Example: quest-integrity statuses --add applications_application:withdrawn
     """
-    from checks import render
+    from checks import records, render
     from checks import statuses as known
     from checks.ddl import LockPolicy
+    from checks.screens.statuses import show_statuses
 
     if add is not None and remove is not None:
         raise UserError("--add and --remove are two changes: run one after the other")
@@ -38,7 +39,11 @@ def statuses(
         known.parse(given)
     with connected(context) as connection:
         if given is None:
-            known.write(connection, form, sys.stdout)
+            found = known.read(connection)
+            if form == "table":
+                show_statuses(found, render.console())
+            else:
+                records.write(form, found, known.COLUMNS, sys.stdout)
             return
         change = known.add if add is not None else known.remove
         remaining = change(connection, LockPolicy(), given)

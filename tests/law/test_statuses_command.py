@@ -81,7 +81,8 @@ class TestChange:
         assert catalog.changed(before, catalog.snapshot(migrated)) == {}
         assert refused(migrated, table, NEW) == CONSTRAINTS[table]
         events = cli.run(migrated, "events", "--kind", "statuses_changed")
-        assert events.out.count(f"{table}: {KNOWN[table]} -> {[*KNOWN[table], NEW]}") == 1
+        change = f"{table}: {json.dumps(KNOWN[table])} -> {json.dumps([*KNOWN[table], NEW])}"
+        assert events.out.count(change) == 1
 
     def test_on_a_database_with_every_rule_broken(self, dirty: _Connection) -> None:
         """Its own status goes through; old rows with others keep the CHECK waiting, as before."""
