@@ -57,7 +57,8 @@ class Progress:
         self._late.cancel()
         with self._drawing:
             self._is_over = True
-            self._bar.stop()
+            if self._bar.live.is_started:
+                self._bar.stop()
 
     def at(self, task: str, done: int, total: int | None) -> None:
         """Say how far a task is.

@@ -33,6 +33,9 @@ BLOCK = re.compile(
     re.M | re.S,
 )
 
+# What our commands print is what a terminal of 80 columns shows, without colours.
+TERMINAL = {"TTY_COMPATIBLE": "1", "TERM": "dumb", "COLUMNS": "80"}
+
 # What the app's next release brings, in place of the reader's own manage.py.
 MANAGE = """
 import os, sys
@@ -69,12 +72,14 @@ def run(document: str, environment: dict[str, str], cwd: Path) -> int:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f"exec 2>&1\n{block['script']}"],
             cwd=cwd,
-            env=kept | environment | {"PATH": path, "PAGER": "cat"},
+            env=kept | environment | TERMINAL | {"PATH": path, "PAGER": "cat"},
             capture_output=True,
             text=True,
             timeout=120,
         )
         printed = "\n".join(line.rstrip() for line in done.stdout.splitlines())
+        # The address of a test's server is longer than that of a reader's.
+        printed = re.sub(r"^database:\s\S+\s\([^)]*\)", lambda found: " ".join(found[0].split()), printed, flags=re.M)
         shown = f"{document}:\n{block['script']}printed\n{printed}"
         assert done.returncode == int(block["code"] or 0), f"exit code {done.returncode} of {shown}"
         documented = pattern("…" if block["output"] is None else block["output"])

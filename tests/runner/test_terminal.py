@@ -19,6 +19,7 @@ from pytest_postgresql.executors import NoopExecutor
 from rich.cells import cell_len
 
 from checks.render import printable
+from checks.screens.demo import LESSONS
 from tests.support.cli import run
 from tests.support.database import copied, url_of
 from tests.support.screen import Shown, show
@@ -164,6 +165,15 @@ def test_colours_of_a_preview_are_git_s(states: dict[str, State]) -> None:
     assert "\x1b[1;32m+ public.quests_questparticipant" in shown.raw
     assert "\x1b[1;31m- public.quests_questparticipant" in shown.raw
     assert "\x1b[31mopen\x1b[0m → \x1b[32min-progress\x1b[0m" in shown.raw
+
+
+def test_the_demo_fits_80_columns_and_ends_with_what_to_remember() -> None:
+    shown = show("postgresql://not-used", "demo")
+    assert shown.code == 0
+    assert_whole(
+        shown, {"approved_without_participant:application=2", "integrity_approved_application_has_participant"}, 80
+    )
+    assert shown.lines[-4:] == ["What to remember", *LESSONS]
 
 
 def test_a_quest_is_a_heading_once(states: dict[str, State]) -> None:

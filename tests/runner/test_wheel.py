@@ -111,7 +111,10 @@ def test_the_wheel_alone_replays_the_incident(installed: Path, tmp_path: Path) -
     assert re.findall(r"^(student\d) +(\d)", audit, re.M) == [("student2", "3"), ("student3", "1"), ("student1", "1")]
     for attempt, outcome in ATTEMPTS.items():
         assert re.search(rf"^{re.escape(attempt)} .*\b{outcome}\b", attempts, re.M), attempts
-    assert attempts.rstrip().endswith("violations of severity error after all six: 0")
+    assert "\n0 violations of severity error after all six\n" in attempts
+    # The last three lines are what a visitor should remember.
+    _, _, remember = attempts.partition("\nWhat to remember\n")
+    assert len(remember.splitlines()) == 3
 
 
 def test_the_wheel_alone_writes_the_report(installed: Path) -> None:
@@ -125,7 +128,14 @@ def test_the_wheel_alone_writes_the_report(installed: Path) -> None:
 def test_the_wheel_holds_every_migration_and_object(installed: Path) -> None:
     (bundled,) = installed.parent.glob("lib/python*/site-packages/checks/_bundled")
     tracked = run(
-        "git", "ls-files", "alembic.ini", "migrations", "sql", "docs/audit.schema.json", cwd=ROOT
+        "git",
+        "ls-files",
+        "alembic.ini",
+        "migrations",
+        "sql",
+        "docs/audit.schema.json",
+        "docs/records.schema.json",
+        cwd=ROOT,
     ).splitlines()
 
     assert [name for name in tracked if (ROOT / name).is_file() and not (bundled / name).is_file()] == []
