@@ -87,8 +87,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop the history with everything in it."""
+    """Drop the history with everything in it, and the entries of the manifest."""
     remove_all(OBJECTS)
     for table in ("audit_violation", "audit_count", "audit_run"):
         op.drop_table(table, schema="integrity")
-    execute("select integrity.record_guards()")
+    execute("delete from integrity.guard")
