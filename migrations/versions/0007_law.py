@@ -37,6 +37,7 @@ MECHANISM = (
     "mechanism/on_participant_ended",
     "mechanism/on_application_approved",
     "mechanism/on_application_ended",
+    "law/refuse_cascaded_truncate",
 )
 # Each is dropped again by whoever enforces the constraint it stands in for, on an empty database by 0009_validate.
 STAND_INS = (
