@@ -40,6 +40,7 @@ MECHANISM = (
     "mechanism/on_participant_ended",
     "mechanism/on_application_approved",
     "mechanism/on_application_ended",
+    "law/refuse_cascaded_truncate",
 )
 # Dropped when their constraints are enforced: on an empty database by 0009_validate.
 STAND_INS = (

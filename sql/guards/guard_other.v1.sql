@@ -302,7 +302,7 @@ select
   'setting' as kind,
   format(
     '%s of %s',
-    setting.name,
+    setting.parts[1],
     concat_ws(' in ', 'role ' || quote_ident(member.rolname), 'database ' || quote_ident(place.datname))
   ) as identity,
   null::oid as catalog_id,
@@ -311,27 +311,23 @@ select
   null::oid as owner_id,
   null::aclitem[] as acl,
   null::text as printed,
-  jsonb_build_object('value', setting.value) as facts
+  jsonb_build_object('value', setting.parts[2]) as facts
 from pg_catalog.pg_db_role_setting as configured
 left join pg_catalog.pg_roles as member
   on configured.setrole = member.oid
 left join pg_catalog.pg_database as place
   on configured.setdatabase = place.oid
-cross join lateral (
-  select
-    split_part(written.assignment, '=', 1) as name,
-    split_part(written.assignment, '=', 2) as value
-  from unnest(configured.setconfig) as written (assignment)
-) as setting
+cross join lateral unnest(configured.setconfig) as written (assignment)
+cross join lateral string_to_array(written.assignment, '=') as setting (parts)
 where
   (
     (
-      setting.name = 'session_replication_role'
-      and setting.value <> 'origin'
+      setting.parts[1] = 'session_replication_role'
+      and setting.parts[2] <> 'origin'
     )
     or (
-      setting.name = 'integrity.mechanism'
-      and lower(setting.value) in ('off', 'false', 'no', '0')
+      setting.parts[1] = 'integrity.mechanism'
+      and lower(setting.parts[2]) in ('off', 'false', 'no', '0')
     )
   )
   and (

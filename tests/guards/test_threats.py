@@ -181,6 +181,13 @@ THREATS = {
         ),
         writes="truncate quests_questparticipant",
     ),
+    "`TRUNCATE … CASCADE`": Threat(
+        (
+            "alter table quests_questparticipant enable trigger integrity_mark",
+            f"grant truncate on all tables in schema public to {APP}",
+        ),
+        writes="truncate quests_questparticipant cascade",
+    ),
     "edits of the catalog": Threat(
         (
             "update pg_trigger set tgenabled = 'D' where tgrelid in"

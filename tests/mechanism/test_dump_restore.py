@@ -141,6 +141,7 @@ def restored(dumped: Path, request: pytest.FixtureRequest, empty: _Connection) -
 def test_the_mechanism_works_there(restored: _Connection) -> None:
     quest_id = factory.quest(restored)
     user_id, application_id, participant_id = admit(restored, quest_id)
+    restored.commit()
     update_many(restored, QUESTS, [quest_id], {"status": "open"})
     assert state(restored, quest_id) == State("in-progress", user_id, {application_id: "approved"}, {user_id: "joined"})
 

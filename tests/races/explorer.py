@@ -31,7 +31,8 @@ create or replace function integrity.refuse_event_change()
 returns trigger
 language plpgsql
 as $$ begin return null; end $$;
-truncate public.users_user, public.quests_questcategory, integrity.event, integrity.repair_run cascade
+truncate public.users_user, public.quests_questcategory, public.quests_quest, public.applications_application,
+  integrity.event, integrity.repair_run cascade
 """
 EMPTY = """
 truncate public.quests_quest, public.applications_application, public.quests_questparticipant, integrity.event,
