@@ -23,6 +23,8 @@ VIEWS = (
     *("adoption/needed_column", "adoption/column_mismatch"),
     *(f"guards/guard_{part}" for part in (*_PARTS, "compared", "fit")),
 )
+ADDED = "select relation, status, position from integrity.status where not built_in"
+STATUS_CHECKS = r"%\_status\_known"
 # Settings that change how PostgreSQL prints a definition.
 PLAIN = (
     "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off; "
@@ -104,6 +106,7 @@ def differences(connection: psycopg.Connection[Any]) -> list[Guard]:
         with target.connect(autocommit=True) as reference:
             reference.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
             migrate.upgrade(target, x=[f"app-schema={schema}"])
+            _add_statuses(reference, connection.execute(ADDED).fetchall())
             expected = dict(reference.execute(_body("guards/guard_portable")).fetchall())
     found = dict(connection.execute(_body("guards/guard_portable")).fetchall())
     return [
@@ -144,6 +147,16 @@ def probe(connection: psycopg.Connection[Any], role: str | None) -> str | None:
         where = ", ".join(name for name in named if name)
         return f"SQLSTATE {error.sqlstate}{f' ({where})' if where else ''}: {error.diag.message_primary}"
     return None
+
+
+def _add_statuses(reference: psycopg.Connection[Any], added: list[tuple[Any, ...]]) -> None:
+    """Give the reference the statuses that were added: they are the user's, and what follows from them is not."""
+    with reference.transaction(), reference.cursor() as cursor:
+        cursor.executemany("insert into integrity.status values (%s, %s, %s, false)", added)
+        cursor.execute(
+            "update integrity.law set definition = integrity.status_check(relation) where name like %s", [STATUS_CHECKS]
+        )
+        cursor.execute("select integrity.record_guards()")
 
 
 def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:

@@ -8,6 +8,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   before constant text[] := integrity.lock_statuses(to_relation);
+  entry constant text := format('integrity.status where relation = %L and status = %L', to_relation, new_status);
   longest integer;
 begin
   if (new_status !~ '^\w([\w -]*\w)?$') is not false then
@@ -53,20 +54,16 @@ begin
   insert into integrity.guard (kind, identity, expected, definition, position, waiting)
   select
     'row' as kind,
-    row_of.identity,
+    entry as identity,
     to_jsonb(known) as expected,
-    integrity.row_statement(row_of.identity, to_jsonb(known)) as definition,
-    beside.position,
+    integrity.row_statement(entry, to_jsonb(known)) as definition,
+    (
+      select max(guard.position)
+      from integrity.guard as guard
+      where guard.identity like 'integrity.status where %'
+    ) as position,
     false as waiting
   from integrity.status as known
-  cross join lateral (
-    select format('integrity.status where relation = %L and status = %L', known.relation, known.status) as identity
-  ) as row_of
-  cross join lateral (
-    select max(guard.position) as position
-    from integrity.guard as guard
-    where guard.identity like 'integrity.status where %'
-  ) as beside
   where
     known.relation = to_relation
     and known.status = new_status;

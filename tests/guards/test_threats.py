@@ -204,6 +204,9 @@ THREATS = {
             "select integrity.assemble_violations()",
         )
     ),
+    "a status that nobody added": Threat(
+        ("insert into integrity.status values ('applications_application', 'planted', 5, false)",)
+    ),
     "a rule view that finds nothing": Threat(
         (
             "do $$ begin execute 'create or replace view integrity.approved_without_participant as ' ||"

@@ -129,6 +129,12 @@ def test_the_manifest_is_what_a_migration_would_write(table: str, migrated: _Con
     assert migrated.execute(SEALED).fetchall() == sealed
 
 
+def test_an_added_status_is_no_difference_from_the_package(migrated: _Connection) -> None:
+    for table in KNOWN:
+        add(migrated, table)
+    assert guards.differences(migrated) == []
+
+
 def test_others_keep_their_places(migrated: _Connection) -> None:
     table = "quests_quest"
     for status in ("a", "b"):
