@@ -1,7 +1,19 @@
 """The entry point: every command."""
 
-from checks.commands import app, audit, events, guards, migration, operations, repairs, rules, server
+from checks.commands import app, attachment, audit, events, guards, migration, operations, repairs, rules, server
 
-__all__ = ["app", "audit", "events", "guards", "main", "migration", "operations", "repairs", "rules", "server"]
+__all__ = [
+    "app",
+    "attachment",
+    "audit",
+    "events",
+    "guards",
+    "main",
+    "migration",
+    "operations",
+    "repairs",
+    "rules",
+    "server",
+]
 
 main = app

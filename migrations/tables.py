@@ -260,7 +260,7 @@ event = Table(
     Column("application_name", Text, nullable=False),
     CheckConstraint(
         "kind = any ('{application_approved,application_ended,participant_joined,participant_dropped,"
-        "quest_write_corrected,repaired,undone,events_dropped}')",
+        "quest_write_corrected,repaired,undone,events_dropped,detached,attached}')",
         name="event_kind_known",
     ),
     Index("event_quest_id_at_idx", "quest_id", "at"),
@@ -268,7 +268,7 @@ event = Table(
     postgresql_partition_by="RANGE (at)",
     comment="Append-only log of what the triggers, repairs and the retention did, written in the same transaction. "
     "Kinds, explained by integrity.event_kind: application_approved, application_ended, participant_joined, "
-    "participant_dropped, quest_write_corrected, repaired, undone, events_dropped.",
+    "participant_dropped, quest_write_corrected, repaired, undone, events_dropped, detached, attached.",
 )
 
 law = Table(
@@ -317,6 +317,21 @@ guard = Table(
     PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
     schema="integrity",
     comment="Every object of the layer as it should be. Written by integrity.record_guards(), sealed by a digest.",
+)
+
+detached_object = Table(
+    "detached_object",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("definition", Text),
+    Column("owner", Text),
+    Column("grants", JSONB),
+    Column("at", Moment, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("kind", "identity", name="detached_object_pkey"),
+    schema="integrity",
+    comment="What integrity.detach() dropped and nobody has put back. Empty while the layer is attached.",
 )
 
 repair_run = Table(

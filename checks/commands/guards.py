@@ -42,7 +42,9 @@ def guards(
     wrong = [guard for guard in found if guard.status != "ok"]
     damage = sum(guard.damage for guard in wrong)
     if form == "table":
-        render.show_guards(wrong, render.console())
+        for guard in [guard for guard in wrong if guard.status == "detached"]:
+            render.say(f"the layer is {guard.detail}")
+        render.show_guards([guard for guard in wrong if guard.status != "detached"], render.console())
     else:
         formats.write_guards(form, wrong, sys.stdout)
     render.say(f"{len(found)} guards: {damage} damaged, {len(wrong) - damage} waiting for rows to be repaired")

@@ -37,7 +37,7 @@ def undo(
     from checks import render, repair
     from checks.progress import Progress
 
-    with connected(context) as connection:
+    with connected(context, attached=True) as connection:
         with Progress() as progress:
             result = repair.undo(connection, run, reason, batch_size, lambda done, of: progress.at("undo", done, of))
         out = render.console()

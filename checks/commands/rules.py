@@ -17,7 +17,7 @@ def rules(context: typer.Context) -> None:
     from checks import render, violations
     from checks import rules as reading
 
-    with connected(context) as connection:
+    with connected(context, attached=True) as connection:
         scope = violations.Scope(severities=severities(connection))
         render.show_rules(reading.read(connection), violations.report(connection, scope), render.console())
 
@@ -37,7 +37,7 @@ def explain(
     from checks import rules as reading
 
     out = render.console()
-    with connected(context) as connection:
+    with connected(context, attached=True) as connection:
         rule = reading.find(connection, subject)
         if rule is not None:
             render.show_rule(replace(rule, severity=severities(connection).get(rule.rule, rule.severity)), out)

@@ -38,6 +38,8 @@ KINDS = (
     "repaired",
     "undone",
     "events_dropped",
+    "detached",
+    "attached",
 )
 
 MEANING = (

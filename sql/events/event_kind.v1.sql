@@ -17,7 +17,9 @@ from (
   ),
   ('repaired', 'A repair mended a violation: before is what was found, after has the run and the violation''s key.'),
   ('undone', 'A repair of a quest was taken back: after has the run that did it and how far it came.'),
-  ('events_dropped', 'The retention dropped old months of this log: before counts their events.')
+  ('events_dropped', 'The retention dropped old months of this log: before counts their events.'),
+  ('detached', 'The views and triggers of the layer were dropped for a migration of the app: after counts them.'),
+  ('attached', 'They were put back: before says since when they were gone.')
 ) as known (kind, meaning);
 
 comment on view integrity.event_kind is

@@ -351,7 +351,18 @@ select
   fit.detail,
   fit.mend,
   fit.position
-from integrity.guard_fit as fit;
+from integrity.guard_fit as fit
+union all
+select
+  detached.kind,
+  detached.identity,
+  detached.status,
+  detached.damage,
+  detached.waiting,
+  detached.detail,
+  detached.mend,
+  detached.position
+from integrity.guard_detached as detached;
 
 comment on view integrity.guard_status is
 'Every part of the layer: whether it is still as the migrations left it (status), whether that is damage or only waits for rows to be repaired, what differs (detail), and the SQL that mends it. Reads the catalog only. Everything is well where status is ok.';
