@@ -1,5 +1,6 @@
 """quest-integrity around: the command runs while the layer is detached, and it is attached whatever happens."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def test_server_gone_meanwhile(migrated: _Connection) -> None:
 
 WAITS = """
 {ignoring}
-print("started", flush=True)
+print("started", os.getpid(), flush=True)
 try:
     time.sleep(60)
 finally:
@@ -112,11 +113,13 @@ finally:
 """
 
 
-def _started(connection: _Connection, ignoring: str = "") -> subprocess.Popen[str]:
+def _started(connection: _Connection, ignoring: str = "") -> tuple[subprocess.Popen[str], int]:
+    """Return the process of `around` and the pid of its command, which is at work."""
     process = spawn(url_of(connection), *python(WAITS.format(ignoring=ignoring), url_of(connection)))
     assert process.stdout is not None
-    assert process.stdout.readline() == "started\n"
-    return process
+    started, pid = process.stdout.readline().split()
+    assert started == "started"
+    return process, int(pid)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def _started(connection: _Connection, ignoring: str = "") -> subprocess.Popen[st
 )
 def test_interrupted(stop: signal.Signals, code: int, out: str, migrated: _Connection) -> None:
     before = snapshot(migrated)
-    process = _started(migrated)
+    process, _ = _started(migrated)
     process.send_signal(stop)
     ran = finish(process)
     assert (ran.code, ran.out) == (code, out)
@@ -138,7 +141,7 @@ def test_interrupted(stop: signal.Signals, code: int, out: str, migrated: _Conne
 
 
 def test_command_that_goes_on_is_waited_for(migrated: _Connection) -> None:
-    process = _started(migrated, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))")
+    process, _ = _started(migrated, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))")
     process.send_signal(signal.SIGTERM)
     assert finish(process).code == 4
     assert attachment.since(migrated) is None
@@ -168,7 +171,7 @@ def test_interrupted_while_it_is_attached(migrated: _Connection) -> None:
     """It is held until the layer is back."""
     before = snapshot(migrated)
     with another(migrated) as holder, another(migrated, autocommit=True) as observer:
-        process = _started(migrated, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))")
+        process, _ = _started(migrated, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))")
         holder.execute("lock table quests_quest in row exclusive mode")
         process.send_signal(signal.SIGTERM)
         waiting = (
@@ -186,8 +189,10 @@ def test_interrupted_while_it_is_attached(migrated: _Connection) -> None:
 
 def test_killed_and_run_again(migrated: _Connection) -> None:
     before = snapshot(migrated)
-    process = _started(migrated)
+    process, command = _started(migrated)
     process.kill()
+    process.wait(timeout=SECONDS)
+    os.kill(command, signal.SIGKILL)
     process.communicate(timeout=SECONDS)
     assert attachment.since(migrated)
     assert run(migrated, "around", "--", "true").code == 0
