@@ -1,9 +1,22 @@
 """The entry point: every command."""
 
-from checks.commands import app, audit, events, guards, migration, operations, repairs, rules, server, statuses
+from checks.commands import (
+    app,
+    attachment,
+    audit,
+    events,
+    guards,
+    migration,
+    operations,
+    repairs,
+    rules,
+    server,
+    statuses,
+)
 
 __all__ = [
     "app",
+    "attachment",
     "audit",
     "events",
     "guards",

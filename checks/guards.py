@@ -21,7 +21,7 @@ COLUMNS = "select kind, identity, status, damage, waiting, detail, mend"
 _PARTS = ("relation", "table", "column", "function", "view", "trigger", "constraint", "other", "found", "manifest")
 VIEWS = (
     *("adoption/needed_column", "adoption/column_mismatch"),
-    *(f"guards/guard_{part}" for part in (*_PARTS, "compared", "fit")),
+    *(f"guards/guard_{part}" for part in (*_PARTS, "compared", "fit", "detached")),
 )
 ADDED = "select relation, status, position from integrity.status where not built_in"
 STATUS_CHECKS = r"%\_status\_known"

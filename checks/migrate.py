@@ -6,6 +6,7 @@ Alembic is imported where something migrates: with SQLAlchemy it takes as long a
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -102,6 +103,22 @@ def require_current(connection: psycopg.Connection[Any]) -> None:
             f"the database is at the older revision {current}, expected {head_revision()}: "
             "run `quest-integrity upgrade`"
         )
+
+
+def installed_files(revision: str, app_schema: str) -> dict[str, str]:
+    """Return the files of `sql/` that are installed at a revision, by name: what its migrations print offline.
+
+    Args:
+        revision: A revision that this version of the package knows.
+        app_schema: Where the app's tables are; the files name them there.
+    """
+    from alembic import command
+
+    printing = config(None, [f"app-schema={app_schema}"])
+    printing.output_buffer = io.StringIO()
+    command.upgrade(printing, revision, sql=True)
+    found: dict[str, str] = printing.attributes["installed_files"]
+    return found
 
 
 def _migrate(way: Literal["upgrade", "downgrade"], target: Target, revision: str, x: Sequence[str]) -> None:

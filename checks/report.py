@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from checks import violations
+from checks import attachment, violations
 
 MOST_LISTED = 10_000
 
@@ -40,12 +40,18 @@ def write(connection: psycopg.Connection[Any], out: TextIO) -> None:
     )
     with violations.one_snapshot(connection), connection.cursor("listed", row_factory=dict_row) as listed:
         with connection.cursor(row_factory=dict_row) as cursor:
-            data: dict[str, Any] = {name: cursor.execute(sql.SQL(query)).fetchall() for name, query in QUERIES.items()}
+            # A detached layer has no rules to ask.
+            detached = attachment.since(connection)
+            data: dict[str, Any] = {
+                name: [] if detached and name == "rules" else cursor.execute(sql.SQL(query)).fetchall()
+                for name, query in QUERIES.items()
+            }
         data |= {
+            "detached": attachment.said(detached) if detached else None,
             "database": connection.info.dbname,
             "at": datetime.now(UTC),
             "version": version("quest-integrity"),
             "most": MOST_LISTED,
-            "listed": listed.execute(LISTED, [MOST_LISTED]),
+            "listed": [] if detached else listed.execute(LISTED, [MOST_LISTED]),
         }
         out.writelines(pages.get_template("report.html").generate(data))

@@ -14,15 +14,14 @@ from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from sqlalchemy import Connection, text
 from sqlalchemy.sql.schema import SchemaItem
 
-from checks import migrate
+from checks import attachment, migrate
 from checks import target as targets
+from checks.attachment import ADVISORY_LOCK
 from checks.errors import UserError
 from migrations import options as migration_options
 from migrations.steps import refuse_to_drop_tables
 from migrations.tables import metadata
 
-# The number of this project's advisory lock: 'quest' in hex.
-ADVISORY_LOCK = 0x7175657374
 WAIT_FOR_OTHER_UPGRADE_SECONDS = 600
 STATEMENT_TIMEOUT = "15min"
 
@@ -178,6 +177,18 @@ def run_online(target: targets.Target) -> None:
             _run(connection, options)
 
 
+def _require_attached(connection: Connection) -> None:
+    """Refuse to go on from a detached layer, except to leave."""
+    if connection.scalar(text("select to_regclass('integrity.detached_object')")) is not None:
+        since = connection.scalar(text("select min(at) from integrity.detached_object"))
+        if since is not None:
+            raise attachment.DetachedError(
+                f"{attachment.said(since)}: {attachment.ATTACH} before you upgrade or downgrade, "
+                "or remove everything with `quest-integrity downgrade base`"
+            )
+    connection.rollback()
+
+
 def _run(connection: Connection, options: migration_options.Options) -> None:
     schema = _resolve_app_schema(connection, options)
     created = migration_options.created_tables(connection)
@@ -197,6 +208,8 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
         if context.get_context().opts.get("destination_rev") == "base":
             refuse_to_drop_tables(connection)
             connection.rollback()
+        elif migrates:
+            _require_attached(connection)
         context.run_migrations()
         if migrates:
             _tell_the_planner(connection)

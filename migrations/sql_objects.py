@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from alembic import op
+from alembic import context, op
 
 from migrations.options import app_schema, is_offline
 
@@ -73,14 +73,29 @@ def app_search_path() -> Iterator[None]:
     execute("set local search_path = pg_catalog, pg_temp")
 
 
+def installing(name: str, version: int) -> str:
+    """Return the text of one file of `sql/`, which is to be run now: see `checks.migrate.installed_files`."""
+    text = source(name, version)
+    if is_offline():
+        context.config.attributes.setdefault("installed_files", {})[name] = localize(text)
+    return text
+
+
+def made_by(text: str) -> list[tuple[str, str]]:
+    """Return the kind and the identity of each object that the text of a file of `sql/` creates."""
+    return _OBJECT.findall(text)
+
+
 def install(name: str, version: int) -> None:
     """Create or replace the objects of one file of `sql/`: `install("mechanism/mark_quest", 1)`."""
-    execute(source(name, version))
+    execute(installing(name, version))
 
 
 def remove(name: str, version: int) -> None:
     """Drop the objects that `install(name, version)` created, as listed by the COMMENT ON lines of the file."""
-    for kind, target in reversed(_OBJECT.findall(source(name, version))):
+    if is_offline():
+        context.config.attributes.get("installed_files", {}).pop(name, None)
+    for kind, target in reversed(made_by(source(name, version))):
         execute(f"drop {kind} if exists {target}")
 
 

@@ -273,7 +273,7 @@ event = Table(
     Column("application_name", Text, nullable=False),
     CheckConstraint(
         "kind = any ('{application_approved,application_ended,participant_joined,participant_dropped,"
-        "quest_write_corrected,mechanism_off,repaired,undone,events_dropped,statuses_changed}')",
+        "quest_write_corrected,mechanism_off,repaired,undone,events_dropped,statuses_changed,detached,attached}')",
         name="event_kind_known",
     ),
     Index("event_quest_id_at_idx", "quest_id", "at"),
@@ -281,7 +281,8 @@ event = Table(
     postgresql_partition_by="RANGE (at)",
     comment="Append-only log of what triggers, repairs and retention did, written in the same transaction. "
     "Kinds, explained by integrity.event_kind: application_approved, application_ended, participant_joined, "
-    "participant_dropped, quest_write_corrected, mechanism_off, repaired, undone, events_dropped, statuses_changed.",
+    "participant_dropped, quest_write_corrected, mechanism_off, repaired, undone, events_dropped, statuses_changed, "
+    "detached, attached.",
 )
 
 law = Table(
@@ -330,6 +331,21 @@ guard = Table(
     PrimaryKeyConstraint("kind", "identity", name="guard_pkey"),
     schema="integrity",
     comment="The manifest: what each object of the layer must be. Written by integrity.record_guards().",
+)
+
+detached_object = Table(
+    "detached_object",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("definition", Text),
+    Column("owner", Text),
+    Column("grants", JSONB),
+    Column("at", Moment, nullable=False, server_default=text("now()")),
+    PrimaryKeyConstraint("kind", "identity", name="detached_object_pkey"),
+    schema="integrity",
+    comment="What integrity.detach() dropped and nobody has put back. Empty while the layer is attached.",
 )
 
 repair_run = Table(

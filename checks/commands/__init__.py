@@ -41,6 +41,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
+        code = EXIT_COULD_NOT_RUN
         try:
             try:
                 return super().invoke(ctx)
@@ -51,7 +52,7 @@ class Commands(TyperGroup):
             # So ends the help of a command, which has no use for what the branches below import.
             raise
         except UserError as error:
-            said = str(error)
+            said, code = str(error), error.exit_code
         except OSError as error:
             said = f"{error.filename or 'standard output'}: {error.strerror or 'it was closed before all was written'}"
             with suppress(OSError):
@@ -68,7 +69,7 @@ class Commands(TyperGroup):
 
         with suppress(OSError):
             render.say(f"error: {said}")
-        raise typer.Exit(EXIT_COULD_NOT_RUN)
+        raise typer.Exit(code)
 
 
 app = typer.Typer(
@@ -121,12 +122,16 @@ def target_of(context: typer.Context) -> "Target":
 
 
 @contextmanager
-def connected(context: typer.Context, migrated: bool = True) -> "Iterator[psycopg.Connection[Any]]":
-    from checks import migrate
+def connected(
+    context: typer.Context, migrated: bool = True, attached: bool = False
+) -> "Iterator[psycopg.Connection[Any]]":
+    from checks import attachment, migrate
 
     with target_of(context).connect(autocommit=True) as connection:
         if migrated:
             migrate.require_current(connection)
+        if attached:
+            attachment.require_attached(connection)
         yield connection
 
 

@@ -57,7 +57,7 @@ def audit(
         raise UserError("--record keeps audits of everything: use it without --user, --quest and --rule")
     with (
         ExitStack() as kept,
-        connected(context) as connection,
+        connected(context, attached=True) as connection,
         auditing.guarded(connection) as damage,
         writing(output) as out,
     ):

@@ -31,7 +31,7 @@ def events(
     from checks import events as log
     from checks import violations
 
-    with connected(context) as connection:
+    with connected(context, attached=True) as connection:
         log.require_kinds(connection, kind or [])
         found = violations.find_user(connection, user) if user is not None else None
         wanted = {"quest": quest, "user": found, "since": since, "kinds": kind or None, "limit": limit}

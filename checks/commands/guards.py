@@ -51,7 +51,9 @@ def guards(
     wrong = [guard for guard in found if guard.status != "ok"]
     damage = sum(guard.damage for guard in wrong)
     if form == "table":
-        screen.show_guards(wrong, render.console())
+        for guard in [guard for guard in wrong if guard.status == "detached"]:
+            render.say(f"the layer is {guard.detail}")
+        screen.show_guards([guard for guard in wrong if guard.status != "detached"], render.console())
     else:
         columns = [field.name for field in fields(guarding.Guard)]
         records.write(form, map(asdict, wrong), columns, sys.stdout)

@@ -52,7 +52,7 @@ def undo(
     from checks.progress import Progress
     from checks.screens import changes
 
-    with connected(context) as connection:
+    with connected(context, attached=True) as connection:
         with Progress() as progress:
             result = repair.undo(connection, run, reason, batch_size, lambda done, of: progress.at("undo", done, of))
         out = render.console()

@@ -19,7 +19,7 @@ def rules(context: typer.Context, form: FormatOption = "table") -> None:
     from checks import rules as reading
     from checks.screens.rules import show_rules
 
-    with connected(context) as connection:
+    with connected(context, attached=True) as connection:
         scope = violations.Scope(severities=severities(connection))
         known, report = reading.read(connection), violations.report(connection, scope)
     if form == "table":
@@ -50,7 +50,7 @@ def explain(
     from checks.people import People
     from checks.screens import rules as screen
 
-    with connected(context) as connection:
+    with connected(context, attached=True) as connection:
         chosen = severities(connection)
         found = reading.find(connection, subject) or reading.story(connection, subject)
         rule = found if isinstance(found, reading.Rule) else found.rule

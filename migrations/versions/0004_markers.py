@@ -4,7 +4,7 @@ Locks: per table ACCESS EXCLUSIVE for ADD COLUMN (no default, so no rewrite) and
 TRIGGER, each in its own transaction of milliseconds. Each attempt waits at most lock-timeout.
 """
 
-from migrations.sql_objects import remove_all, source
+from migrations.sql_objects import installing, remove_all
 from migrations.steps import each_alone
 
 revision = "0004_markers"
@@ -27,7 +27,7 @@ def upgrade() -> None:
         [f"alter table public.{table} add column if not exists {column} boolean" for table, column, _ in MARKERS]
     )
     each_alone([f"comment on column public.{table}.{column} is '{comment}'" for table, column, comment in MARKERS])
-    each_alone([source(name, 1) for name in MARKING])
+    each_alone([installing(name, 1) for name in MARKING])
 
 
 def downgrade() -> None:

@@ -17,6 +17,13 @@ down_revision = "0011_roles"
 branch_labels = None
 depends_on = None
 
+DETACHING = (
+    "adoption/dependent",
+    "adoption/detach",
+    "adoption/attachment",
+    "adoption/settle_attachment",
+)
+
 OBJECTS = (
     "guards/guard_relation",
     "guards/guard_table",
@@ -30,6 +37,7 @@ OBJECTS = (
     "guards/guard_manifest",
     "guards/guard_compared",
     "guards/guard_fit",
+    "guards/guard_detached",
     "guards/guard_status",
     "guards/guard_gap",
     "guards/guard_portable",
@@ -64,11 +72,25 @@ def upgrade() -> None:
         schema="integrity",
         comment="The manifest: what each object of the layer must be. Written by integrity.record_guards().",
     )
-    install_all(OBJECTS)
+    op.create_table(
+        "detached_object",
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("depth", sa.Integer, nullable=False),
+        sa.Column("definition", sa.Text),
+        sa.Column("owner", sa.Text),
+        sa.Column("grants", postgresql.JSONB),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+        sa.PrimaryKeyConstraint("kind", "identity", name="detached_object_pkey"),
+        schema="integrity",
+        comment="What integrity.detach() dropped and nobody has put back. Empty while the layer is attached.",
+    )
+    install_all(OBJECTS + DETACHING)
     hand_over()
 
 
 def downgrade() -> None:
     """Drop the manifest and everything that reads it."""
-    remove_all(OBJECTS)
+    remove_all(OBJECTS + DETACHING)
+    op.drop_table("detached_object", schema="integrity")
     op.drop_table("guard", schema="integrity")

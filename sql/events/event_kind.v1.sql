@@ -22,7 +22,9 @@ from (
   ('repaired', 'A repair fixed a violation: before is what was found, after has the run and the violation''s key.'),
   ('undone', 'A repair of a quest was undone: after has the undo run and its outcome.'),
   ('events_dropped', 'integrity.retain_events() dropped old months of this log: before counts the events of each.'),
-  ('statuses_changed', 'A status of the app was added or removed: before and after have the known ones of its table.')
+  ('statuses_changed', 'A status of the app was added or removed: before and after have the known ones of its table.'),
+  ('detached', 'The views and triggers of the layer were dropped for a migration of the app: after counts them.'),
+  ('attached', 'They were put back: before says since when they were gone.')
 ) as known (kind, meaning);
 
 comment on view integrity.event_kind is

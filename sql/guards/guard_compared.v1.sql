@@ -143,6 +143,17 @@ compared as materialized (
     -- A stand-in trigger is dropped when its constraint is enforced.
     (
       wanted.kind is not null
+      -- What integrity.detach() dropped is one row of integrity.guard_detached.
+      and not (
+        found.kind is null
+        and exists (
+          select
+          from integrity.detached_object as detached
+          where
+            detached.kind = wanted.kind
+            and detached.identity = wanted.identity
+        )
+      )
       and not (
         found.kind is null
         and exists (

@@ -355,7 +355,18 @@ select
   fit.detail,
   fit.mend,
   fit.position
-from integrity.guard_fit as fit;
+from integrity.guard_fit as fit
+union all
+select
+  detached.kind,
+  detached.identity,
+  detached.status,
+  detached.damage,
+  detached.waiting,
+  detached.detail,
+  detached.mend,
+  detached.position
+from integrity.guard_detached as detached;
 
 comment on view integrity.guard_status is
 'Every part of the layer with its status: ok, or how it differs from the manifest. damage: it differs and does not only wait for rows to be repaired (waiting). detail: what differs. mend: the SQL that repairs it, NULL where a person decides. Reads no row of the app.';

@@ -21,6 +21,14 @@ select
   jsonb_build_object('rule', summary.rule, 'severity', summary.severity) as labels,
   summary.violations::double precision as value
 from integrity.violation_summary as summary
+-- While the layer is detached nobody can count them.
+where not exists (select from integrity.detached_object)
+union all
+select
+  'quest_integrity_attached' as name,
+  'Whether the views and triggers of the layer are there: 0 after quest-integrity detach, until attach.' as meaning,
+  '{}' as labels,
+  case when exists (select from integrity.detached_object) then 0 else 1 end as value
 union all
 select
   'quest_integrity_guard_damage' as name,

@@ -13,6 +13,7 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.audit_violation', 'select'),
   ('reader, operator', 'table', 'integrity.corrections', 'select'),
   ('reader, operator', 'table', 'integrity.daily_approval', 'select'),
+  ('reader, operator', 'table', 'integrity.detached_object', 'select'),
   ('reader, operator', 'table', 'integrity.diagram_edge', 'select'),
   ('reader, operator', 'table', 'integrity.diagram_node', 'select'),
   ('reader, operator', 'table', 'integrity.event', 'select'),
