@@ -1,6 +1,5 @@
 """quest-integrity detach, attach and around."""
 
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,6 @@ from checks.errors import UserError
 
 if TYPE_CHECKING:
     import psycopg
-    from rich.console import Console
 
 
 @app.command()
@@ -52,7 +50,7 @@ def attach(context: typer.Context) -> None:
     with connected(context, migrated=False) as connection:
         done = attachment.attach(connection, LockPolicy())
         render.say("attached: the views and triggers are back" if done else "the layer was attached already")
-        _summarize(connection, render.console())
+        _summarize(connection)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -69,7 +67,6 @@ def around(
     Example: quest-integrity around -- python manage.py migrate
     """
     from checks import around as running
-    from checks import render
     from checks.ddl import LockPolicy
     from checks.target import user_errors
 
@@ -79,19 +76,17 @@ def around(
     code = running.run(target, command, LockPolicy())
     # Whatever becomes of the summary, the code says what became of the command.
     with suppress(UserError), user_errors(), target.connect(autocommit=True) as connection:
-        _summarize(connection, render.console(sys.stderr))
+        _summarize(connection)
     raise typer.Exit(code)
 
 
-def _summarize(connection: "psycopg.Connection[Any]", on: "Console") -> None:
+def _summarize(connection: "psycopg.Connection[Any]") -> None:
     from checks import guards, migrate, render, violations
     from checks.commands import auditing
 
     if migrate.current_revision(connection) != migrate.head_revision():
         render.say("audit it after `quest-integrity upgrade`: the database is at an older revision")
         return
-    report = violations.report(connection, violations.EVERYTHING)
-    auditing.show(report, (), None, on)
-    auditing.advise(report, None, dry_run=False)
+    auditing.advise(violations.report(connection, violations.EVERYTHING), None, dry_run=False, answered=False)
     if damage := len(guards.damaged(connection)):
         render.say(f"damage: the layer is not as it should be in {damage} places, see `quest-integrity guards`")
