@@ -79,6 +79,7 @@ def calls(connection: _Connection) -> dict[tuple[str, ...], set[str]]:
         ("events",): set(),
         ("history", "--detailed"): set(),
         ("guards",): guarded,
+        ("statuses",): {"quests_quest:in-progress", "applications_application:kicked"},
         ("explain", "duplicate_participant"): {"duplicate_participant", "integrity_participant_key"} & rules,
         ("-h",): {"--database-url", "--install-completion"},
         ("audit", "-h"): {"--missing-participant", "--fix-issues"},
