@@ -37,7 +37,8 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands in the order in which people need them."""
-        return sorted(self.commands, key=ORDER.index)
+        known = [name for name in ORDER if name in self.commands]
+        return known + sorted(self.commands.keys() - ORDER)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""

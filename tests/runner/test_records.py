@@ -26,6 +26,7 @@ CALLS = {
     "events": ["events"],
     "history": ["history"],
     "history_detailed": ["history", "--detailed"],
+    "statuses": ["statuses"],
     "guards": ["guards"],
 }
 
