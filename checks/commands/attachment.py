@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def detach(context: typer.Context) -> None:
-    """Drop the views and triggers for a migration of the app.
+    """Drop views and triggers, so that the app can migrate.
 
-    They keep its columns from changing. The law stays: until `attach`, a write that needs a trigger is refused with its constraint.
+    They keep its columns from changing. The law stays: until `attach`, what needs a trigger is refused by a constraint.
 
     Exit code 0: the layer is detached; 2: it could not be.
 
@@ -60,9 +60,9 @@ def around(
         list[str] | None, typer.Argument(metavar="-- COMMAND …", help="What to run while the layer is detached.")
     ] = None,
 ) -> None:
-    """Detach, run a command such as `migrate`, attach again.
+    """Run a command while the layer is detached.
 
-    It attaches also when the command fails or is interrupted.
+    Attaches it again, also when the command fails or is interrupted.
 
     Exit code: the command's; 2: could not detach, it was not run; 3: could not attach.
 

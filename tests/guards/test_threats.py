@@ -136,6 +136,14 @@ THREATS = {
         ("alter table applications_application enable replica trigger integrity_approved_on_update",)
     ),
     "a trigger dropped": Threat(("drop trigger integrity_approved_on_update on applications_application",)),
+    "`integrity.detach()`": Threat(("select integrity.detach()",)),
+    "a trigger dropped, and listed as detached": Threat(
+        (
+            "drop trigger integrity_approved_on_update on applications_application",
+            "insert into integrity.detached_object (kind, identity, depth) values"
+            " ('trigger', 'integrity_approved_on_update on public.applications_application', 1)",
+        )
+    ),
     "a constraint dropped": Threat((DROP_LAW, MECHANISM)),
     "a constraint dropped, and added `NOT VALID` again": Threat(
         (DROP_LAW, MECHANISM),
