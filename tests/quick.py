@@ -25,7 +25,16 @@ EVENTS, GUARDS, HISTORY, FORMATS = (
     "tests/history/test_history_command.py::TestShown::",
     "tests/runner/test_formats.py::",
 )
+RECORDS = "tests/runner/test_records.py::test_records_are_as_the_schema_says_in_every_format"
+TRUNCATE = "tests/law/test_truncate.py::test_truncate_of_what_it_does_not_name_is_refused"
 BY_HAND = {
+    **{
+        f"{command} --format {form}": f"{RECORDS}[{'explain_rule' if command == 'explain' else command}]"
+        for command in ("rules", "explain", "repairs", "statuses")
+        for form in ("json", "ndjson", "csv")
+    },
+    "trigger integrity_truncate_by_name on public.quests_quest": f"{TRUNCATE}[participants]",
+    "trigger integrity_truncate_by_name on public.applications_application": f"{TRUNCATE}[quests]",
     # Without it a partition's own still refuses: no test can tell.
     "trigger integrity_append_only_truncate on integrity.event": (
         "tests/events/test_event_log.py::TestAppendOnly::test_no_change_is_accepted[integrity.event-origin-truncate {}]"
@@ -63,6 +72,14 @@ BY_HAND = {
     "undo": "tests/repair/test_undo_command.py::TestRestores::test_a_row_that_two_rules_changed",
     "rules": "tests/rules/test_rules_command.py::TestRules::test_with_their_counts",
     "explain": "tests/rules/test_rules_command.py::TestExplainKey::test_its_rows_and_their_history",
+    "statuses": "tests/law/test_statuses_command.py::TestList::test_names_each_with_its_meaning",
+    "statuses --format table": "tests/law/test_statuses_command.py::TestList::test_names_each_with_its_meaning",
+    "rules --format table": "tests/rules/test_rules_command.py::TestRules::test_with_their_counts",
+    "explain --format table": "tests/rules/test_rules_command.py::TestExplainKey::test_its_rows_and_their_history",
+    "repairs --format table": "tests/repair/test_undo_command.py::TestRestores::test_keeps_who_and_why",
+    "detach": "tests/adoption/test_detach.py::test_back_as_it_was",
+    "attach": "tests/adoption/test_detach.py::test_back_as_it_was",
+    "around": "tests/adoption/test_around.py::test_exit_code_is_the_commands[0]",
     "demo": "tests/runner/test_server_command.py::test_demo",
     "server start": "tests/runner/test_server_command.py::test_from_start_to_stop",
     "server stop": "tests/runner/test_server_command.py::test_from_start_to_stop",
