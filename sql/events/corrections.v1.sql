@@ -12,6 +12,6 @@ where correction.kind = 'quest_write_corrected'
 group by correction.application_name;
 
 comment on view integrity.corrections is
-'Clients that write stale quest state, by application_name: how many of their writes of a quest''s status or assignee were overridden, on how many quests, by which actors, first and last when, and the latest quest as an example. An empty application_name is a client that sets none.';
+'Clients that write stale quest state, by application_name: how many of their writes of a quest''s status or assignee were overridden and did not only repeat what their own transaction had found, as the app''s approve and kick do, on how many quests, by which actors, first and last when, and the latest quest as an example. An empty application_name is a client that sets none.';
 
 revoke all on integrity.corrections from public;

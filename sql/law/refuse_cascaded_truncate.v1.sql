@@ -73,12 +73,16 @@ begin
       qualifier := candidate;
       dot := token;
       candidate := null;
-    elsif candidate is null and dot is not null then
-      candidate := case when token like '"%' then replace(substr(token, 2, length(token) - 2), '""', '"') else lower(token) end;
-    else
+      continue;
+    elsif candidate is not null or dot is null then
       qualifier := null;
       dot := null;
-      candidate := case when token like '"%' then replace(substr(token, 2, length(token) - 2), '""', '"') else lower(token) end;
+    end if;
+
+    candidate := lower(token);
+
+    if token like '"%' then
+      candidate := replace(substr(token, 2, length(token) - 2), '""', '"');
     end if;
   end loop;
 
@@ -89,7 +93,7 @@ begin
         schema = tg_table_schema,
         table = tg_argv[0],
         constraint = 'integrity_truncate_by_name',
-        hint = 'Name every table that is to be emptied, in a statement that is sent alone, or set integrity.mechanism = off in this session.';
+        hint = 'Name every table to be emptied, in a statement sent alone, or set integrity.mechanism = off first.';
   end if;
 
   return null;

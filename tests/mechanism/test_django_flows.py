@@ -176,6 +176,22 @@ def test_flow_ends_right_with_the_layer(flow: Flow, app: psycopg.Connection[Any]
     assert _corrections(app, world.quest_ids) == CORRECTIONS.get(flow.name, 0)
 
 
+def test_the_app_answers_with_the_status_that_it_had_loaded(app: psycopg.Connection[Any]) -> None:
+    """What docs/adopting.md says the app notices: no instance is read again after its write."""
+    world = World()
+    world.apply("ann")
+    application = world.application("ann")
+    application.approve(world.user("owner"))
+    assert (application.quest.status, world.quest().status) == ("open", "in-progress")
+
+    patched = world.quest()
+    patched.status = "open"
+    patched.save()
+    assert (patched.status, world.quest().status) == ("open", "in-progress")
+    patched.refresh_from_db()
+    assert patched.status == "in-progress"
+
+
 def test_flows_share_one_database(app: psycopg.Connection[Any]) -> None:
     """One flow's quests do not leak into another's, whatever ran before."""
     for flow in FLOWS:

@@ -1,10 +1,12 @@
 """What an API answers when the database refuses, wherever in the request that is: the example of docs/errors.md."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.test import override_settings
 from psycopg.conninfo import make_conninfo
@@ -15,6 +17,7 @@ from checks.target import Target
 from tests.django_app import database
 from tests.django_app.flows import Application, QuestParticipant, World
 from tests.support.database import copy_of, url_of
+from tests.support.programs import ROOT
 
 from rest_framework.test import APIClient  # isort: skip  # after Django is set up
 
@@ -66,6 +69,38 @@ def test_a_second_approval(world: World, applications: str) -> None:
     assert answer.status_code == 409
     assert answer.json() == {"detail": "This person has an approved application to this quest already."}
     assert Application.objects.get(pk=second.pk).status == "pending"
+
+
+# The handler of docs/errors.md that a project can paste, as it stands there.
+DOCUMENTED = re.search(
+    r"^```python\n(?P<code>from django.*?)^```", (ROOT / "docs" / "errors.md").read_text(), re.M | re.S
+)
+REFUSED = {"a second approval": "approved", "an unknown status": "archived"}
+
+
+def documented_handler(error: Exception, context: dict[str, Any]) -> Any:
+    assert DOCUMENTED is not None
+    names: dict[str, Any] = {}
+    exec(DOCUMENTED["code"], names)
+    return names["exception_handler"](error, context)
+
+
+@pytest.mark.parametrize(
+    ("handler", "status"),
+    [("rest_framework.views.exception_handler", 500), (f"{__name__}.documented_handler", 409)],
+    ids=["unmodified", "with the ten lines"],
+)
+@pytest.mark.parametrize("what", REFUSED)
+def test_in_the_unmodified_app_and_with_the_ten_lines(world: World, what: str, handler: str, status: int) -> None:
+    world.admit("ann")
+    world.apply("ann")
+    with override_settings(MIDDLEWARE=[], REST_FRAMEWORK={**settings.REST_FRAMEWORK, "EXCEPTION_HANDLER": handler}):
+        answer = patch(f"/applications/{world.application('ann').pk}", status=REFUSED[what])
+        invalid = APIClient().get("/participants")
+    assert answer.status_code == status
+    assert world.application("ann").status == "pending"
+    # What is none of its business is answered as before.
+    assert invalid.status_code == 405
 
 
 @pytest.mark.parametrize(("atomic_requests", "answered"), [(False, 409), (True, 500)])
