@@ -18,7 +18,7 @@ from django.test.utils import iter_test_cases
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import Conninfo
 
-from checks import migrate, violations
+from checks import migrate, suites
 from checks.target import Target
 
 FLAG = "--fail-on-integrity-violations"
@@ -75,7 +75,7 @@ def violations_left(databases: Iterable[str]) -> list[str]:
     for connection in (connections[alias] for alias in databases):
         if connection.vendor == "postgresql":
             connection.ensure_connection()
-            found += violations.errors_left(connection.connection)
+            found += suites.errors_left(connection.connection)
     return found
 
 

@@ -87,7 +87,7 @@ class _Guard:
 
     def _look(self, test: pytest.Item, connection: Any) -> None:
         """Fail a test that has left violations."""
-        from checks.violations import errors_left
+        from checks.suites import errors_left
 
         found = errors_left(connection)
         test.user_properties.append((PROPERTY, len(found)))

@@ -337,16 +337,6 @@ def audit(
         return Audit(report(database, scope), tuple(read(database, scope)))
 
 
-def errors_left(database: "psycopg.Connection[Any] | sqlalchemy.Engine | sqlalchemy.Connection") -> list[str]:
-    """Return the violations of severity error that a test leaves, for people; none where its transaction has failed."""
-    try:
-        found = audit(database).violations
-    except FailedTransactionError:
-        # All that is left to do with it is to roll it back.
-        return []
-    return [f"{each.message} [{each.key}]" for each in found if each.severity == "error"]
-
-
 def _audit_through_sqlalchemy(database: "sqlalchemy.Engine | sqlalchemy.Connection", scope: Scope) -> Audit:
     import sqlalchemy
 
