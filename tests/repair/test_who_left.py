@@ -104,7 +104,7 @@ def test_nobody_comes_back_unless_asked(app_only: _Connection, left: list[Left])
 
     # A preview says why it leaves them, a plain audit is as ever.
     preview = run(app_only, "audit", "--fix-issues", "--dry-run")
-    assert (preview.code, "3 approvals" in preview.err, "undecided" in preview.out) == (1, True, True)
+    assert (preview.code, "3 approved applications" in preview.err, "undecided" in preview.out) == (1, True, True)
     assert "new row" not in preview.out
     assert run(app_only, "audit").code == 1
 
@@ -127,7 +127,7 @@ def test_a_person_is_asked_with_counts(app_only: _Connection, left: list[Left]) 
         terminal = Terminal(url_of(app_only), *FIX)
         terminal.expect(ANSWER)
         assert "3 approved applications" in terminal.text
-        assert "Of 4 approvals" in terminal.text
+        assert "Of 4 without a participant" in terminal.text
         assert terminal.answer(answer) == code
     assert (participants(app_only), outcomes(app_only)) == (0, {})
 
@@ -172,8 +172,9 @@ def test_in_sql_nobody_comes_back_either(app_only: _Connection, left: list[Left]
     assert ("create" in create, "revoke" in revoke) == (True, True)
     assert app_only.execute(revoke.encode()).fetchall() == [("repaired",)]
     assert approvals(app_only)[0] == "kicked"
+    # An option that there is not is no answer.
     with pytest.raises(psycopg.errors.InvalidParameterValue):
-        app_only.execute("select integrity.repair_violation(%s, '', %s)", [left[1].key, Jsonb({CHOICE: "create"})])
+        app_only.execute("select integrity.repair_violation(%s, '', %s)", [left[1].key, Jsonb({"missing": "create"})])
 
 
 def test_what_vouches_is_the_last_word_of_the_log(app_only: _Connection, left: list[Left]) -> None:
