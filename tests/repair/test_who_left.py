@@ -119,6 +119,10 @@ def test_nobody_comes_back_unless_asked(app_only: _Connection, left: list[Left])
     # Nothing is left to decide.
     assert run(app_only, *FIX).code == 0
     assert participants(app_only) == 1
+    # Who takes a revocation back asks for somebody.
+    revoked = one(app_only, "select max(run) from integrity.repair_item where rule = 'approved_without_participant'")
+    run(app_only, "undo", revoked)
+    assert (participants(app_only), approvals(app_only)) == (2, ["approved", "kicked", "approved"])
 
 
 def test_a_person_is_asked_with_counts(app_only: _Connection, left: list[Left]) -> None:
