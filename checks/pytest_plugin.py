@@ -2,7 +2,7 @@
 
 `integrity_violations()` returns those in the test's database, to be asserted on. `--fail-on-integrity-violations`
 audits after each test that uses `integrity_connection`, the fixture for that database: override it with your own, and
-have every test use it by `usefixtures = integrity_connection` in the ini file.
+have every test use it by `usefixtures = integrity_connection` in the ini file. For Django's see `checks.django`.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,8 +26,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Watch only if asked to: a suite without the flag is not to notice that we are installed."""
+    if config.pluginmanager.hasplugin("django"):
+        from checks import django_fixtures
+
+        if django_fixtures.wanted(config):
+            config.pluginmanager.register(django_fixtures, "integrity_django")
     if config.getoption(FLAG):
         config.pluginmanager.register(_Guard(), "integrity_guard")
 
@@ -68,12 +74,25 @@ class _Guard:
         watched = "integrity_connection" in request.fixturenames
         # Asked for before any other fixture of the test, so that it is there until after this one has ended.
         connection = request.getfixturevalue("integrity_connection") if watched else None
+        if watched and request.config.pluginmanager.hasplugin("integrity_django"):
+            from checks import django_fixtures
+
+            if django_fixtures.is_django_test(request.instance):
+                request.instance.addCleanup(self._look, request.node, connection)
+                yield
+                return
         yield
         if watched:
-            found = _errors(connection)
-            request.node.user_properties.append((PROPERTY, len(found)))
-            if found:
-                pytest.fail("violations left:\n" + "\n".join(found), pytrace=False)
+            self._look(request.node, connection)
+
+    def _look(self, test: pytest.Item, connection: Any) -> None:
+        """Fail a test that has left violations."""
+        from checks.suites import errors_left
+
+        found = errors_left(connection)
+        test.user_properties.append((PROPERTY, len(found)))
+        if found:
+            pytest.fail("violations left:\n" + "\n".join(found), pytrace=False)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember what was audited; under xdist this is where the workers' results arrive."""
@@ -96,15 +115,3 @@ class _Guard:
         terminalreporter.line(f"{len(self.audited)} of {self.ran} tests audited, {len(left)} left violations")
         if self.ran and not self.audited:
             terminalreporter.line("no test uses the fixture integrity_connection, so nothing was audited")
-
-
-def _errors(connection: Any) -> list[str]:
-    import checks
-    from checks.violations import FailedTransactionError
-
-    try:
-        found = checks.audit(connection).violations
-    except FailedTransactionError:
-        # All that is left to do with it is to roll it back.
-        return []
-    return [f"{each.message} [{each.key}]" for each in found if each.severity == "error"]

@@ -74,10 +74,13 @@ order by number
 
 @dataclass(frozen=True)
 class Options:
-    """What to repair and how; batch_size and limit count violations."""
+    """What to repair and how; batch_size and limit count violations.
+
+    Without missing_participant, create or revoke, what `checks.undecided` counts is left.
+    """
 
     scope: Scope
-    missing_participant: str = "create"
+    missing_participant: str | None = None
     batch_size: int = 500
     limit: int | None = None
     reason: str | None = None
@@ -182,23 +185,30 @@ def preview(
         yield result, (Change(**json.loads(line)) for line in kept)
 
 
-def rehearse(connection: psycopg.Connection[Any], key: str) -> tuple[Result, list[Change]]:
+def rehearse(connection: psycopg.Connection[Any], key: str, options: Options) -> tuple[Result, list[Change]]:
     """Repair one violation in a transaction that is rolled back.
 
     Args:
         connection: in autocommit mode.
         key: of the violation.
+        options: how.
 
     Returns:
         What the repair would do, and every row it would change.
     """
     with connection.transaction(force_rollback=True):
         connection.execute("set local lock_timeout = '1s'")
-        run = int(_value(connection, "select integrity.start_repair('explain', '{}')"))
+        run = start(connection, options)
         connection.execute("select integrity.plan_violation(%s, %s)", [run, key])
         while _value(connection, "select integrity.repair_batch(%s, 1)", run):
             pass
         return _result(connection, run, False), list(changes(connection, run))
+
+
+def start(connection: psycopg.Connection[Any], options: Options) -> int:
+    """Start a run and return its number."""
+    settings = {"missing_participant": options.missing_participant} if options.missing_participant else {}
+    return int(_value(connection, "select integrity.start_repair(%s, %s)", options.reason, Jsonb(settings)))
 
 
 def apply(connection: psycopg.Connection[Any], options: Options, show: Show) -> Result:
@@ -209,15 +219,14 @@ def apply(connection: psycopg.Connection[Any], options: Options, show: Show) -> 
         options: what to repair.
         show: told how many violations of how many are done.
     """
-    settings = {"missing_participant": options.missing_participant}
-    run = int(_value(connection, "select integrity.start_repair(%s, %s)", options.reason, Jsonb(settings)))
+    run = start(connection, options)
     batch = "select integrity.repair_batch(%s, %s)"
     done = planned = 0
     found = -1
     with _interrupts() as interrupted:
         # What is left to plan after a round has appeared in its wake; a round without any ends the run.
         while found and not interrupted():
-            found = _plan(connection, run, options, planned)
+            found = plan(connection, run, options, planned)
             planned += found
             done = _drive(connection, batch, run, options.batch_size, (done, planned), show, interrupted)
         return _result(connection, run, interrupted())
@@ -297,7 +306,7 @@ def _drive(
     return done
 
 
-def _plan(connection: psycopg.Connection[Any], run: int, options: Options, planned: int) -> int:
+def plan(connection: psycopg.Connection[Any], run: int, options: Options, planned: int) -> int:
     """List what is to be repaired; after a round, what has appeared in its wake."""
     left = None if options.limit is None else options.limit - planned
     scope = options.scope

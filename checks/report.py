@@ -16,7 +16,15 @@ MOST_LISTED = 10_000
 
 QUERIES = {
     "rules": """
-        select summary.*, rule.meaning, to_regproc('integrity.repair_' || summary.rule) is not null as repairable
+        select
+            summary.*,
+            rule.meaning,
+            to_regproc('integrity.repair_' || summary.rule) is not null as repairable,
+            (
+                select count(*)
+                from integrity.unvouched_approval
+                where summary.rule = 'approved_without_participant'
+            ) as undecided
         from integrity.violation_summary as summary
         inner join integrity.rule as rule on summary.rule = rule.rule
         order by summary.severity, summary.violations desc, rule.position
@@ -29,7 +37,13 @@ QUERIES = {
     "nodes": "select * from integrity.diagram_node order by diagram, position",
     "edges": "select * from integrity.diagram_edge order by diagram, source, target",
 }
-LISTED = "select * from integrity.named_violation order by severity, rule, quest_id, key limit %s"
+LISTED = """
+select violation.*, unvouched.key is not null as undecided
+from integrity.named_violation as violation
+left join integrity.unvouched_approval as unvouched on violation.key = unvouched.key
+order by violation.severity, violation.rule, violation.quest_id, violation.key
+limit %s
+"""
 
 
 def write(connection: psycopg.Connection[Any], out: TextIO) -> None:

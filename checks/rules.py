@@ -1,5 +1,6 @@
 """What the rules are, and what there is to know about one violation."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -7,9 +8,9 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.rows import class_row, dict_row
 
-from checks import repair
+from checks import repair, undecided
 from checks.errors import UserError, nearest
-from checks.violations import Report, Violation
+from checks.violations import EVERYTHING, Report, Violation
 
 RULES = """
 select
@@ -55,6 +56,8 @@ order by
   (quest_row.content ->> 'id')::bigint
 """
 
+UNVOUCHED = "select key from integrity.unvouched_approval where application_id = %s"
+
 HISTORY = """
 select *
 from integrity.events
@@ -99,15 +102,16 @@ class Row:
 class Story:
     """All there is to know about a violation.
 
-    `rows` is None for who may not read them; `events` are the newest, oldest first. `statement` repairs it in psql,
-    None where a person must decide; `repaired` and `changes` are what it would do, `unknown` why that cannot be said.
+    `rows` is None for who may not read them; `events` are the newest, oldest first. `statements` repair it in psql:
+    none where a person must decide what to write, several of which a person must choose one. `repaired` and `changes`
+    are what the first would do, `unknown` why that cannot be said.
     """
 
     violation: Violation
     rule: Rule
     rows: list[Row] | None
     events: list[dict[str, Any]]
-    statement: str | None
+    statements: list[str]
     repaired: repair.Result | None
     changes: list[repair.Change]
     unknown: str | None
@@ -128,7 +132,7 @@ def record(story: Story) -> dict[str, Any]:
         "meaning": story.rule.meaning,
         "rows": None if story.rows is None else [asdict(row) for row in story.rows],
         "events": story.events,
-        "statement": story.statement,
+        "statements": story.statements,
         "refused": [asdict(left) for left in story.repaired.left] if story.repaired else [],
         "changes": [asdict(change) for change in story.changes],
         "unknown": story.unknown,
@@ -166,9 +170,10 @@ def story(connection: psycopg.Connection[Any], key: str) -> Story:
     found = _violation(connection, rule, key)
     with connection.cursor(row_factory=dict_row) as cursor:
         events = cursor.execute(HISTORY, [found.quest_id, MOST_EVENTS]).fetchall()[::-1]
-    repaired, changes, unknown = _rehearsed(connection, found)
-    statement = _statement(connection, found)
-    return Story(found, rule, _rows(connection, found), events, statement, repaired, changes, unknown)
+    choices = tuple(undecided.CHOICES) if connection.execute(UNVOUCHED, [found.application_id]).fetchone() else ()
+    repaired, changes, unknown = _rehearsed(connection, found, *choices[:1])
+    statements = _statements(connection, found, choices)
+    return Story(found, rule, _rows(connection, found), events, statements, repaired, changes, unknown)
 
 
 def _violation(connection: psycopg.Connection[Any], rule: Rule, key: str) -> Violation:
@@ -190,12 +195,12 @@ def _rows(connection: psycopg.Connection[Any], found: Violation) -> list[Row] | 
 
 
 def _rehearsed(
-    connection: psycopg.Connection[Any], found: Violation
+    connection: psycopg.Connection[Any], found: Violation, choice: str | None = None
 ) -> tuple[repair.Result | None, list[repair.Change], str | None]:
     if found.repair is None:
         return None, [], None
     try:
-        return *repair.rehearse(connection, found.key), None
+        return *repair.rehearse(connection, found.key, repair.Options(EVERYTHING, choice, reason="explain")), None
     except psycopg.Error as error:
         # Who may not repair, or not now, is told so instead.
         if connection.broken:
@@ -203,7 +208,8 @@ def _rehearsed(
         return None, [], str(error.diag.message_primary or error)
 
 
-def _statement(connection: psycopg.Connection[Any], found: Violation) -> str | None:
+def _statements(connection: psycopg.Connection[Any], found: Violation, choices: Sequence[str]) -> list[str]:
     if found.repair is None:
-        return None
-    return sql.SQL("select integrity.repair_violation({}, 'why');").format(sql.Literal(found.key)).as_string(connection)
+        return []
+    call = sql.SQL("select integrity.repair_violation({}, 'why'").format(sql.Literal(found.key)).as_string(connection)
+    return [f'{call}, \'{{"missing_participant": "{choice}"}}\');' for choice in choices] or [f"{call});"]

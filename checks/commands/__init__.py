@@ -174,6 +174,25 @@ def confirm(question: str, changes: str, otherwise: str) -> None:
     raise UserError("nothing was changed: the answer was no")
 
 
+def choose(question: str, answers: tuple[str, ...], elsewhere: str) -> str:
+    """Ask on the terminal for one of the answers.
+
+    Raises:
+        UserError: the answer is to stop, or nobody can be asked, which `elsewhere` says.
+    """
+    if not sys.stdin.isatty():
+        raise UserError(elsewhere)
+    answer = ""
+    while answer not in (*answers, "stop"):
+        try:
+            answer = typer.prompt(f"{question} ({', '.join(answers)})", default="stop", err=True).strip().lower()
+        except typer.Abort:
+            answer = "stop"
+    if answer == "stop":
+        raise UserError("nothing was changed, as you wish")
+    return answer
+
+
 def severities(connection: "psycopg.Connection[Any]") -> dict[str, str]:
     """Return the severities that the project around the current folder overrides."""
     from checks import settings, violations

@@ -25,9 +25,9 @@ def audit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --fix-issues: show it, change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Repair without asking.")] = False,
     missing_participant: Annotated[
-        Literal["create", "revoke"],
+        Literal["create", "revoke"] | None,
         typer.Option(help="Approval without a participant: create the participant, or revoke the approval."),
-    ] = "create",
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Repair at most N violations.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Violations per transaction.")] = 500,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the repair.")] = None,

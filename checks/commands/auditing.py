@@ -12,8 +12,8 @@ import typer
 from psycopg import errors
 from rich.console import Console
 
-from checks import guards, render, repair, violations
-from checks.commands import EXIT_DAMAGE, confirm
+from checks import guards, render, repair, undecided, violations
+from checks.commands import EXIT_DAMAGE, choose, confirm
 from checks.people import People
 from checks.progress import Progress
 from checks.screens import audit, changes
@@ -64,6 +64,8 @@ def ask_and_repair(
     """
     before = counted(connection, options.scope)
     chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
+    if not dry_run and not chosen.missing_participant:
+        chosen = replace(chosen, missing_participant=_decide(undecided.count(connection, chosen)))
     if not dry_run and not yes and (before.repairable or not sys.stdin.isatty()):
         question = f"Repair {render.count(before.repairable, 'violation')}?"
         confirm(question, "--fix-issues changes rows", "preview with --dry-run")
@@ -109,6 +111,20 @@ def options_of(user: str | None, quest: int | None) -> str:
     """Return what the next audit needs on its command line to look at the same rows."""
     named = f" --user {shlex.quote(user)}" if user is not None else ""
     return named if quest is None else f"{named} --quest {quest}"
+
+
+def _decide(found: undecided.Undecided) -> str | None:
+    """Ask what is to become of approvals whose participants were lost or have left, None when there are none."""
+    if not found.unvouched:
+        return None
+    what = undecided.what(found.unvouched)
+    means = "; ".join(f"{choice}: {effect}" for choice, effect in undecided.CHOICES.items())
+    options = " or ".join(f"{choice} ({effect})" for choice, effect in undecided.CHOICES.items())
+    asked = (
+        f"{what}.\nOf {found.missing:,} without a participant, {means}.\n"
+        "For different answers, stop and use --quest, --user or --limit.\nWhich?"
+    )
+    return choose(asked, tuple(undecided.CHOICES), f"{what}; say --missing-participant {options}")
 
 
 def show(
@@ -160,6 +176,8 @@ def advise(report: violations.Report, repaired: repair.Result | None, *, dry_run
         handled, planned = repaired.items() - repaired.items("to do"), repaired.items()
         done = f"{handled:,} of {planned:,} violations"
         render.say(f"interrupted after a whole batch, {done}: run the command again for the rest")
+    if repaired and (left := repaired.items("undecided")):
+        render.say(f"{undecided.what(left)}; decide with --missing-participant create or revoke")
     if dry_run:
         render.say("dry run: everything was rolled back, the violations are still there; repair them without --dry-run")
         return

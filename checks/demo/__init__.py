@@ -58,7 +58,7 @@ def _incident(out: Console, target: Target, name: str) -> None:
             audit.show_violations(violations.read(connection, by_quest=out.is_terminal), people, out)
 
         render.heading(out, f"{name}: preview the repair (audit --fix-issues --dry-run)")
-        options = repair.Options(violations.Scope(), reason=name)
+        options = repair.Options(violations.Scope(), "create", reason=name)
         with repair.preview(connection, options, lambda *_: None, by_quest=out.is_terminal) as (_result, found):
             changes.show_changes(found, people, out)
 

@@ -100,23 +100,20 @@ def _show_rows(rows: list[Row] | None, violation: Violation, people: People, on:
 def _show_repair(story: Story, people: People, on: Console) -> None:
     violation = story.violation
     render.heading(on, "What repairs it")
-    if story.statement is None:
+    if not story.statements:
         # In front of it, what psql takes for a comment.
         render.put(on, f"-- {BY_A_PERSON}")
         return
     render.put(on, story.rule.repair_meaning or f"the repair {violation.repair}")
     render.put(on, "with all that is wrong with the quest:")
     render.put(on, Whole(f"quest-integrity audit --fix-issues --quest {violation.quest_id}", "cyan"))
-    render.put(on, "alone, in psql:")
-    if on.is_terminal and len(story.statement) > on.width:
-        # At places where no blank is part of the key.
-        call, _, arguments = story.statement.partition("(")
-        render.put(on, Whole(f"{call}(", "cyan"))
-        render.put(on, Whole(arguments.removesuffix(" 'why');"), "cyan"), indent=2)
-        render.put(on, Whole("'why');", "cyan"), indent=2)
-    else:
-        render.put(on, Whole(story.statement, "cyan"))
-    render.heading(on, "What that would do")
+    several = len(story.statements) > 1
+    if several:
+        render.put(on, "No event says whether the participant was lost or has left: a person decides which.")
+    render.put(on, "alone, in psql, one of:" if several else "alone, in psql:")
+    for statement in story.statements:
+        _show_statement(statement, on)
+    render.heading(on, "What the first would do" if several else "What that would do")
     if story.repaired is None:
         render.put(on, f"cannot be said: {story.unknown}")
     for left in story.repaired.left if story.repaired else ():
@@ -124,3 +121,15 @@ def _show_repair(story: Story, people: People, on: Console) -> None:
         render.put(on, Whole(left.key), " is refused", *by)
     for change in story.changes:
         show_change(change, people, on)
+
+
+def _show_statement(statement: str, on: Console) -> None:
+    if not on.is_terminal or len(statement) <= on.width:
+        render.put(on, Whole(statement, "cyan"))
+        return
+    # At places where no blank is part of the key.
+    call, _, arguments = statement.partition("(")
+    key, why, options = arguments.rpartition(" 'why'")
+    render.put(on, Whole(f"{call}(", "cyan"))
+    for part in (key, f"{why.strip()}{options}"):
+        render.put(on, Whole(part, "cyan"), indent=2)

@@ -17,6 +17,7 @@ depends_on = None
 OBJECTS = (
     "repair/participant_reference",
     "repair/quest_rows",
+    "repair/unvouched_approval",
     "rules/duplicate_participant/repair",
     "rules/duplicate_approval/repair",
     "rules/approved_without_participant/repair",
@@ -75,7 +76,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run", "number", name="repair_item_pkey"),
         sa.ForeignKeyConstraint(["run"], ["integrity.repair_run.id"], name="repair_item_run_fk"),
         sa.CheckConstraint(
-            "outcome in ('repaired', 'gone', 'refused', 'undone', 'partly undone', 'changed since')",
+            "outcome in ('repaired', 'gone', 'refused', 'undecided', 'undone', 'partly undone', 'changed since')",
             name="repair_item_outcome_known",
         ),
         schema="integrity",

@@ -117,16 +117,19 @@ begin
     'update integrity.repair_item as item
     set outcome = case
       when item.key <> all($3) then ''gone''
-      when item.key in (
+      when item.key not in (
         select violation.key from integrity.%I as violation where violation.quest_id = any($4)
-      ) then ''refused''
-      else ''repaired''
+      ) then ''repaired''
+      when $6 is null and item.key in (
+        select unvouched.key from integrity.unvouched_approval as unvouched where unvouched.quest_id = any($4)
+      ) then ''undecided''
+      else ''refused''
     end,
     detail = $5
     where item.run = $1 and item.number = any($2)',
     batch_rule
   )
-  using of_run, numbers, live, quests, refused_by;
+  using of_run, numbers, live, quests, refused_by, run_options ->> 'missing_participant';
 
   perform
     integrity.log_event(
@@ -150,6 +153,6 @@ end
 $$;
 
 comment on function integrity.repair_batch(bigint, integer) is
-'Repairs the next violations of a run, all of one rule: locks their quests, calls the repair function of the rule, and records every changed row and an event per repaired violation. Leaves a violation whose repair the law refuses, and records the constraint''s name. Returns how many violations it handled, 0 when the run is finished. Commit after each call.';
+'Repairs the next violations of a run, all of one rule: locks their quests, calls the repair function of the rule, and records every changed row and an event per repaired violation. Leaves a violation whose repair the law refuses, and records the constraint''s name; leaves one that a person has to decide on as undecided, see integrity.start_repair(). Returns how many violations it handled, 0 when the run is finished. Commit after each call.';
 
 revoke all on function integrity.repair_batch(bigint, integer) from public;

@@ -35,6 +35,7 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.suspect_duplicate', 'select'),
   ('reader, operator', 'table', 'integrity.suspect_pair', 'select'),
   ('reader, operator', 'table', 'integrity.suspect_quest', 'select'),
+  ('reader, operator', 'table', 'integrity.unvouched_approval', 'select'),
   ('reader, operator', 'table', 'integrity.violation_summary', 'select'),
   ('reader, operator', 'table', 'integrity.violations', 'select'),
   -- What an audit reads and prints: ids, statuses and usernames; no free text and no password.

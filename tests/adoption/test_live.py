@@ -86,7 +86,7 @@ def test_adoption_under_traffic(busy: _Connection) -> None:
         clients.wait_for_more()
         assert set(busy.execute(BROKEN_QUESTS).fetchall()) <= broken
 
-        _runner(busy, "audit", "--fix-issues", "--yes")
+        _runner(busy, "audit", "--fix-issues", "--yes", "--missing-participant", "create")
         assert busy.execute("select finished_at is not null from integrity.repair_run").fetchall() == [(True,)]
         clients.wait_for_more()
         _runner(busy, "validate")

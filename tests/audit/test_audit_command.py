@@ -58,14 +58,14 @@ class TestTheIncident:
         connection: _Connection = request.getfixturevalue(state)
         assert run(connection, "audit").code == 1
         assert run(connection, "validate").code == 1
-        assert run(connection, "audit", "--fix-issues", "--yes").code == 0
+        assert run(connection, "audit", "--fix-issues", "--yes", "--missing-participant", "create").code == 0
         assert run(connection, "audit").code == 0
         assert run(connection, "validate").code == 0
         state_of_law = connection.execute("select distinct state from integrity.law_status").fetchall()
         assert state_of_law == [("enforced",)]
 
     def test_the_log_s_state_after_the_fix(self, sync_001: _Connection) -> None:
-        run(sync_001, "audit", "--fix-issues", "--yes")
+        run(sync_001, "audit", "--fix-issues", "--yes", "--missing-participant", "create")
         quest = sync_001.execute(
             "select quest.status, person.username, participant.status, count(*) over () from quests_quest as quest"
             " inner join users_user as person on quest.assigned_to_id = person.id"
@@ -184,7 +184,7 @@ class TestSeverities:
 
     def test_a_rule_that_is_off_is_not_repaired(self, dirty: _Connection, project: Path) -> None:
         project.write_text('[tool.quest-integrity.severity]\nduplicate_approval = "off"\n')
-        run(dirty, "audit", "--fix-issues", "--yes")
+        run(dirty, "audit", "--fix-issues", "--yes", "--missing-participant", "create")
         rules = dirty.execute("select distinct rule from integrity.repair_item").fetchall()
         assert len(rules) > 5
         assert ("duplicate_approval",) not in rules

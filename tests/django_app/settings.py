@@ -18,6 +18,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 DATABASES = {"default": database_entry(os.environ.get("DJANGO_APP_DATABASE_URL", "dbname=postgres"))}
+# All that docs/django.md asks for.
+TEST_RUNNER = "checks.django.IntegrityRunner"
 ROOT_URLCONF = "tests.django_app.api"
 MIDDLEWARE = ["tests.django_app.errors.RefusalMiddleware"]
 REST_FRAMEWORK = {

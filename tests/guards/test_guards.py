@@ -1177,7 +1177,7 @@ class TestAudit:
         plant.approved_without_participant(app_only)
         proof.attach(app_only)
         app_only.execute("create table integrity.notes ()")
-        assert cli.run(app_only, "audit", "--fix-issues", "--yes").code == 3
+        assert cli.run(app_only, "audit", "--fix-issues", "--yes", "--missing-participant", "create").code == 3
         assert proof.rules_broken(app_only) == {}
 
     def test_validate_makes_it_damage_from_then_on(self, app_only: _Connection) -> None:
@@ -1185,7 +1185,7 @@ class TestAudit:
         proof.attach(app_only)
         name = "integrity_approved_application_has_participant"
         assert statuses(app_only) == {f"constraint {name} on {APPLICATION}": "not validated"}
-        assert cli.run(app_only, "audit", "--fix-issues", "--yes").code == 0
+        assert cli.run(app_only, "audit", "--fix-issues", "--yes", "--missing-participant", "create").code == 0
         assert cli.run(app_only, "validate").code == 0
         app_only.execute(f"alter table {APPLICATION} drop constraint {name}")
         assert cli.run(app_only, "audit").code == 3

@@ -417,7 +417,7 @@ def _fixed(database: Database) -> str:
     for user, outcome in ((OWNER, "mends it"), (DBA, "mends it, run by a superuser")):
         if _run(database, user, "guards", "--fix", "--yes")[0] == 0:
             return outcome
-    _run(database, OWNER, "audit", "--fix-issues", "--yes")
+    _run(database, OWNER, "audit", "--fix-issues", "--yes", "--missing-participant", "create")
     if _run(database, OWNER, "guards", "--fix", "--yes")[0] == 0:
         return "mends it after the repair"
     if database.run(DBA, "select 1 where to_regclass('integrity.guard') is not null"):

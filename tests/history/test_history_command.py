@@ -77,7 +77,7 @@ class TestRecord:
 
     def test_after_a_repair_it_keeps_what_is_left(self, sync_001: Connection) -> None:
         record(sync_001)
-        assert run(sync_001, "audit", "--record", "--fix-issues", "--yes").code == 0
+        assert run(sync_001, "audit", "--record", "--fix-issues", "--yes", "--missing-participant", "create").code == 0
         last, first = listed(sync_001)
         assert (last["errors"], last["new_violations"], last["fixed_violations"]) == (0, 0, 2)
         assert (first["errors"], first["new_violations"]) == (2, 2)

@@ -79,7 +79,7 @@ def eventful(sync_001: Connection) -> Connection:
     """The incident, audited, repaired, with a stale write and somebody kicked since; all of it on record."""
     sync_001.autocommit = True
     run(sync_001, "audit", "--record")
-    run(sync_001, "audit", "--record", "--fix-issues", "--yes")
+    run(sync_001, "audit", "--record", "--fix-issues", "--yes", "--missing-participant", "create")
     run(sync_001, "validate")
     sync_001.execute("set application_name = 'web <b>2</b>'")
     sync_001.execute("update quests_quest set status = 'open' where id = 5")

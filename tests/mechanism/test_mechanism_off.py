@@ -1,5 +1,6 @@
 """`integrity.mechanism = off` in a session: the triggers only mark, and the law decides at COMMIT."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from tests.mechanism.state import State, admit, assert_sound, events, one, participant, state
 from tests.support import factory
 from tests.support.database import another, url_of
+from tests.support.proof import CREATE
 
 _Connection = psycopg.Connection[Any]
 
@@ -294,7 +296,7 @@ def _run(connection: _Connection, batch: LiteralString, run: int) -> set[str]:
 def test_repairs_and_their_undo_finish_what_they_begin(sync_001: _Connection) -> None:
     before = state(sync_001, 5)
     sync_001.execute(OFF)
-    run = one(sync_001, "select integrity.start_repair('test', '{}') as id")["id"]
+    run = one(sync_001, f"select integrity.start_repair('test', '{json.dumps(CREATE)}') as id")["id"]
     sync_001.execute("select integrity.plan_repair(%s, null, null, null, 100)", [run])
 
     # The first repair leaves nothing to the one that was planned second.

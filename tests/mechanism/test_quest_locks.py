@@ -238,7 +238,9 @@ def to_repair(app_only: _Connection) -> int:
 
 def _planned(connection: _Connection) -> _Write:
     """Plan the repair of everything; return its first batch."""
-    ((run,),) = connection.execute("select integrity.start_repair('test', %s)", [Jsonb({})])
+    ((run,),) = connection.execute(
+        "select integrity.start_repair('test', %s)", [Jsonb({"missing_participant": "create"})]
+    )
     connection.execute("select integrity.plan_repair(%s, null, null, null, null)", [run])
     return _statement("select integrity.repair_batch(%s, 100)", run)
 

@@ -282,7 +282,7 @@ where quest_id = {q} and user_id = {u1}
         "repair",
         (
             """
-select set_config('race.run', integrity.start_repair('race', '{{}}')::text, false);
+select set_config('race.run', integrity.start_repair('race', '{{"missing_participant": "create"}}')::text, false);
 select integrity.plan_repair(current_setting('race.run')::bigint, null, null, {q}, 100)
 """,
             COMMIT,

@@ -12,11 +12,13 @@ from tests.support.cli import Ran, Terminal, blocked, finish, run, spawn
 from tests.support.database import another, url_of
 
 _Connection = psycopg.Connection[Any]
+# What the incident's states need; tests/repair/test_who_left.py has what happens without.
+CREATE = ("--missing-participant", "create")
 ANSWER = r"\[y/N\]"
 
 
 def fix(connection: _Connection, *arguments: object) -> Ran:
-    return run(connection, "audit", "--fix-issues", "--yes", *arguments)
+    return run(connection, "audit", "--fix-issues", "--yes", *CREATE, *arguments)
 
 
 def errors(connection: _Connection) -> int:
@@ -128,7 +130,7 @@ class TestPreview:
         before = dirty.execute(
             "select to_jsonb(violation) from integrity.violations as violation order by key"
         ).fetchall()
-        ran = run(dirty, "audit", "--fix-issues", "--dry-run")
+        ran = run(dirty, "audit", "--fix-issues", "--dry-run", *CREATE)
         assert ran.code == 1
         assert (
             before
@@ -140,7 +142,7 @@ class TestPreview:
             assert one(dirty, f"select count(*) from integrity.{table}") == 0
 
     def test_shows_what_the_triggers_do_in_consequence(self, sync_001: _Connection) -> None:
-        ran = run(sync_001, "audit", "--fix-issues", "--dry-run", "--format", "json")
+        ran = run(sync_001, "audit", "--fix-issues", "--dry-run", *CREATE, "--format", "json")
         changes = {change["relation"]: change for change in json.loads(ran.out)["changes"]}
         assert set(changes) == {"public.quests_questparticipant", "public.quests_quest"}
         quest = changes["public.quests_quest"]
@@ -152,7 +154,7 @@ class TestPreview:
         assert changes["public.quests_questparticipant"]["before"] is None
 
     def test_of_a_terminal_names_the_columns(self, sync_001: _Connection) -> None:
-        out = run(sync_001, "audit", "--fix-issues", "--dry-run").out
+        out = run(sync_001, "audit", "--fix-issues", "--dry-run", *CREATE).out
         rows = [line.split() for line in out.splitlines()]
         assert ["public.quests_quest", "id", "5", "status", "open", "in-progress"] in rows
         assert ["assigned_to_id", "483ab258-e434-44f3-9da2-73409dd55f55"] in rows
@@ -161,7 +163,7 @@ class TestPreview:
 class TestAsking:
     def test_yes(self, audit_001: _Connection) -> None:
         audit_001.commit()
-        terminal = Terminal(url_of(audit_001), "audit", "--fix-issues")
+        terminal = Terminal(url_of(audit_001), "audit", "--fix-issues", *CREATE)
         terminal.expect(ANSWER)
         assert terminal.answer("y") == 0
         assert errors(audit_001) == 0
@@ -169,7 +171,7 @@ class TestAsking:
     @pytest.mark.parametrize("answer", ["n", "", "\x04"], ids=["no", "nothing", "end of file"])
     def test_no(self, audit_001: _Connection, answer: str) -> None:
         audit_001.commit()
-        terminal = Terminal(url_of(audit_001), "audit", "--fix-issues")
+        terminal = Terminal(url_of(audit_001), "audit", "--fix-issues", *CREATE)
         terminal.expect(ANSWER)
         assert terminal.answer(answer) == 2
         assert errors(audit_001) == 5
@@ -181,12 +183,12 @@ class TestAsking:
 
     def test_not_with_yes_or_for_a_preview(self, audit_001: _Connection) -> None:
         audit_001.commit()
-        assert Terminal(url_of(audit_001), "audit", "--fix-issues", "--dry-run").finish() == 1
-        assert Terminal(url_of(audit_001), "audit", "--fix-issues", "--yes").finish() == 0
+        assert Terminal(url_of(audit_001), "audit", "--fix-issues", "--dry-run", *CREATE).finish() == 1
+        assert Terminal(url_of(audit_001), "audit", "--fix-issues", "--yes", *CREATE).finish() == 0
 
     @pytest.mark.parametrize("stdin", [None, "y\n"])
     def test_nobody_elsewhere(self, audit_001: _Connection, stdin: str | None) -> None:
-        ran = run(audit_001, "audit", "--fix-issues", stdin=stdin)
+        ran = run(audit_001, "audit", "--fix-issues", *CREATE, stdin=stdin)
         assert (ran.code, ran.out) == (2, "")
         assert items(audit_001) == []
 
@@ -194,7 +196,16 @@ class TestAsking:
 class TestOthersAtTheSameTime:
     """Each test holds the lock of the second quest to be repaired, so that the command waits for it."""
 
-    FIX = ("audit", "--fix-issues", "--yes", "--batch-size", "1", "--rule", "unassigned_quest_with_participant")
+    FIX = (
+        "audit",
+        "--fix-issues",
+        "--yes",
+        *CREATE,
+        "--batch-size",
+        "1",
+        "--rule",
+        "unassigned_quest_with_participant",
+    )
 
     @pytest.fixture
     def lock(self, audit_001: _Connection) -> str:
@@ -360,7 +371,7 @@ def test_a_lock_on_another_quest_is_no_reason_to_wait(audit_001: _Connection) ->
     audit_001.commit()
     with another(audit_001) as holder:
         holder.execute("select from quests_quest where id = %s for update", [quest_id])
-        assert finish(spawn(url_of(audit_001), "audit", "--fix-issues", "--yes")).code == 0
+        assert finish(spawn(url_of(audit_001), "audit", "--fix-issues", "--yes", *CREATE)).code == 0
 
 
 def test_duplicates_with_a_reference_that_cannot_be_repointed(dirty: _Connection) -> None:

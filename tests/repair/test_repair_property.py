@@ -227,5 +227,5 @@ def test_it_would_notice_a_change_that_is_not_recorded(
     )
     with pytest.raises(AssertionError):
         test_what_is_shown_is_what_happens.hypothesis.inner_test(
-            unattached_server, Dirt([], ["open_quest_with_approval"]), repair.Options(EVERYTHING)
+            unattached_server, Dirt([], ["open_quest_with_approval"]), repair.Options(EVERYTHING, "create")
         )

@@ -11,7 +11,7 @@ from pytest_postgresql.executors import NoopExecutor
 
 from tests.support import factory, plant
 from tests.support.database import copied
-from tests.support.proof import attach, rows
+from tests.support.proof import CREATE, attach, rows
 
 _Connection = psycopg.Connection[Any]
 
@@ -60,7 +60,7 @@ def _keys(connection: _Connection, rule: str) -> dict[str, int]:
 
 def _repair(connection: _Connection, rule: str, quest_id: int, key: str) -> None:
     repair = sql.SQL("select integrity.{}(%s, %s, %s)").format(sql.Identifier(f"repair_{rule}"))
-    connection.execute(repair, [[quest_id], [key], Jsonb({})])
+    connection.execute(repair, [[quest_id], [key], Jsonb(CREATE)])
 
 
 def _content(connection: _Connection, but_of: int | None = None) -> list[Any]:
@@ -112,7 +112,9 @@ def test_one_violation_by_its_key(rule: str, dirty: _Connection) -> None:
     found = _keys(dirty, rule)
     key, quest_id = min(found.items())
     before = _content(dirty, but_of=quest_id)
-    (became,) = dirty.execute("select integrity.repair_violation(%s, 'asked for')", [key]).fetchone() or ("",)
+    (became,) = dirty.execute(
+        "select integrity.repair_violation(%s, 'asked for', %s)", [key, Jsonb(CREATE)]
+    ).fetchone() or ("",)
     assert became == "repaired"
     assert set(_keys(dirty, rule)) == set(found) - {key}
     assert _content(dirty, but_of=quest_id) == before
@@ -196,7 +198,9 @@ def test_one_violation_and_what_comes_before_it(
 ) -> None:
     connection, _ = twice_wrong
     ((key, _),) = _keys(connection, rule).items()
-    assert connection.execute("select integrity.repair_violation(%s, 'asked for')", [key]).fetchone() == ("repaired",)
+    assert connection.execute(
+        "select integrity.repair_violation(%s, 'asked for', %s)", [key, Jsonb(CREATE)]
+    ).fetchone() == ("repaired",)
     items = connection.execute("select rule from integrity.repair_item order by number").fetchall()
     assert [listed for (listed,) in items] == planned
 
@@ -328,7 +332,9 @@ def test_what_a_deferred_constraint_refuses_is_refused_at_once(dirty: _Connectio
 def test_one_violation_that_another_run_has_planned(dirty: _Connection, run: int) -> None:
     assert _plan(dirty, run, None, None) > 0
     key = min(_keys(dirty, "in_progress_without_participant"))
-    assert dirty.execute("select integrity.repair_violation(%s, 'asked for')", [key]).fetchone() == ("repaired",)
+    assert dirty.execute("select integrity.repair_violation(%s, 'asked for', %s)", [key, Jsonb(CREATE)]).fetchone() == (
+        "repaired",
+    )
 
 
 @pytest.mark.parametrize("rule", PLANTS)
@@ -416,7 +422,7 @@ def test_an_undo_is_of_one_run(dirty: _Connection) -> None:
     quests = []
     for rule in ("in_progress_without_participant", "assignee_not_participant"):
         key, quest_id = min(_keys(dirty, rule).items())
-        dirty.execute("select integrity.repair_violation(%s, 'asked for')", [key])
+        dirty.execute("select integrity.repair_violation(%s, 'asked for', %s)", [key, Jsonb(CREATE)])
         quests.append(quest_id)
     runs = dirty.execute(
         "select id from integrity.repair_run where kind = 'repair' order by id desc limit 2"

@@ -14,7 +14,7 @@ _Connection = psycopg.Connection[Any]
 
 
 def fix(connection: _Connection, *arguments: object) -> Ran:
-    return run(connection, "audit", "--fix-issues", "--yes", *arguments)
+    return run(connection, "audit", "--fix-issues", "--yes", "--missing-participant", "create", *arguments)
 
 
 def undo(connection: _Connection, which: int = 1, *arguments: object) -> Ran:

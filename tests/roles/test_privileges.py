@@ -33,6 +33,10 @@ def _people(cluster: Cluster) -> None:
         cluster.run(f"create role {person} login in role {role}")
 
 
+FIX = ("--fix-issues", "--yes", "--missing-participant", "create")
+CREATE = """'{"missing_participant": "create"}'"""
+
+
 class TestTheMatrix:
     def test_is_as_expected(self, cluster: Cluster) -> None:
         with privileges.migrated(cluster).session(DBA) as connection:
@@ -247,7 +251,7 @@ class TestAtTheCommandLine:
 
     def test_readers_repair_nothing(self, dirty: Database) -> None:
         before = dirty.run(DBA, "select * from integrity.violations order by key")
-        ran = self.ran(dirty, READER, "audit", "--fix-issues", "--yes")
+        ran = self.ran(dirty, READER, "audit", *FIX)
         assert ran.code == 2
         assert re.search(r"error: this user lacks a permission: .*start_repair; SQLSTATE 42501\)$", ran.err.strip())
         assert dirty.run(DBA, "select * from integrity.violations order by key") == before
@@ -263,7 +267,7 @@ class TestAtTheCommandLine:
         explained = self.ran(dirty, OPERATOR, "explain", key)
         assert explained.code == 0, explained.err
 
-        repaired = self.ran(dirty, OPERATOR, "audit", "--fix-issues", "--yes", "--reason", "ticket 7")
+        repaired = self.ran(dirty, OPERATOR, "audit", *FIX, "--reason", "ticket 7")
         assert "error:" not in repaired.err, repaired.err
         assert dirty.run(DBA, "select count(*) from integrity.violations where repair is not null") == [(0,)]
         outcomes = dirty.run(DBA, "select distinct outcome from integrity.repair_item")
@@ -284,7 +288,9 @@ class TestAtTheCommandLine:
         (key,) = dirty.run(
             OPERATOR, "select key from integrity.violations where repair is not null order by key limit 1"
         )[0]
-        assert dirty.run(OPERATOR, "select integrity.repair_violation(%s, 'by hand')", key) == [("repaired",)]
+        assert dirty.run(OPERATOR, f"select integrity.repair_violation(%s, 'by hand', {CREATE})", key) == [
+            ("repaired",)
+        ]
         assert dirty.run(OPERATOR, "select count(*) from integrity.violations where key = %s", key) == [(0,)]
 
     def test_operators_merge_duplicates_that_other_schemas_refer_to(self, cluster: Cluster) -> None:
@@ -298,7 +304,7 @@ class TestAtTheCommandLine:
         made.upgrade()
         _people(cluster)
         assert made.owners() == {"integrity_owner"}
-        ran = self.ran(made, OPERATOR, "audit", "--fix-issues", "--yes", "--rule", "duplicate_participant")
+        ran = self.ran(made, OPERATOR, "audit", *FIX, "--rule", "duplicate_participant")
         assert "error:" not in ran.err, ran.err
         left = "select count(*), count(distinct participant_id) from rewards.badge"
         assert made.run(DBA, left) == [(2, 1)]
@@ -316,7 +322,7 @@ class TestAtTheCommandLine:
                 _people(cluster)
             else:
                 cluster.run(f"grant integrity_owner to {OWNER}")
-            self.ran(made, who, "audit", "--fix-issues", "--yes")
+            self.ran(made, who, "audit", *FIX)
             ends.append(
                 sorted(
                     (kind, count)
@@ -329,7 +335,7 @@ class TestAtTheCommandLine:
 
     def test_only_the_tables_owner_validates(self, dirty: Database) -> None:
         """ALTER TABLE and CREATE INDEX are for who owns the table; no grant changes that."""
-        self.ran(dirty, OPERATOR, "audit", "--fix-issues", "--yes")
+        self.ran(dirty, OPERATOR, "audit", *FIX)
         ran = self.ran(dirty, OPERATOR, "validate")
         assert ran.code == 2
         assert re.search(
@@ -420,7 +426,9 @@ class TestHijack:
             for query in ("select * from integrity.violations", "select * from integrity.approval_timeline"):
                 operator.execute(query.encode())
             for key in (f"approved_without_participant:application={planted.application_id}",):
-                became = operator.execute("select integrity.repair_violation(%s::text, 'why')", [key]).fetchall()
+                became = operator.execute(
+                    f"select integrity.repair_violation(%s, 'why', {CREATE})".encode(), [key]
+                ).fetchall()
                 assert became == [("repaired",)]
 
         assert made.run(DBA, "select distinct who from public.loot") == []

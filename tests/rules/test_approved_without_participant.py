@@ -94,6 +94,18 @@ def test_repair_creates_the_participant(unattached: psycopg.Connection[Any]) -> 
     assert _state(unattached, planted) == (("approved",), [("joined",)])
 
 
+def test_repair_leaves_who_may_have_left_until_a_person_decides(unattached: psycopg.Connection[Any]) -> None:
+    planted = plant.approved_without_participant(unattached)
+    attach(unattached)
+    (run,) = unattached.execute("select integrity.start_repair('test', '{}')").fetchone() or (None,)
+    unattached.execute("select integrity.plan_repair(%s, null, null, null, null)", [run])
+
+    unattached.execute("select integrity.repair_batch(%s, 100)", [run])
+
+    assert unattached.execute("select outcome from integrity.repair_item").fetchall() == [("undecided",)]
+    assert _state(unattached, planted) == (("approved",), [])
+
+
 def test_repair_can_revoke_instead(unattached: psycopg.Connection[Any]) -> None:
     planted = plant.approved_without_participant(unattached)
     attach(unattached)

@@ -29,7 +29,7 @@ LINE = {"$ref": f"{SCHEMA['$id']}#/$defs/line"}
 FORMATS = sorted(formats.FORMATS)
 AWKWARD = 'a\b<&"%\r\n::,\u20ac'
 
-FIX = ("--fix-issues", "--yes")
+FIX = ("--fix-issues", "--yes", "--missing-participant", "create")
 CALLS = [
     (),
     ("--rule", "unknown_status"),
@@ -76,7 +76,7 @@ class TestJson:
         assert kinds.count("audit") == 1
 
     def test_both_say_the_same(self, dirty: _Connection) -> None:
-        call = ("--fix-issues", "--dry-run")
+        call = ("--fix-issues", "--dry-run", "--missing-participant", "create")
         document = json.loads(run(dirty, "audit", "--format", "json", *call).out)
         header, *items = map(json.loads, run(dirty, "audit", "--format", "ndjson", *call).out.splitlines())
         for kind, name in (("change", "changes"), ("violation", "violations")):
@@ -280,10 +280,22 @@ def test_memory_does_not_grow_with_what_a_repair_changes(unattached: _Connection
             [user_id],
         )
     attach(unattached)
-    few, _ = peak(unattached, "ndjson", tmp_path / "few", "--fix-issues", "--dry-run", "--limit", "3")
-    shown, size = peak(unattached, "ndjson", tmp_path / "shown", "--fix-issues", "--dry-run")
+    few, _ = peak(
+        unattached,
+        "ndjson",
+        tmp_path / "few",
+        "--fix-issues",
+        "--dry-run",
+        "--missing-participant",
+        "create",
+        "--limit",
+        "3",
+    )
+    shown, size = peak(
+        unattached, "ndjson", tmp_path / "shown", "--fix-issues", "--dry-run", "--missing-participant", "create"
+    )
     assert size > 25
-    done, _ = peak(unattached, "table", tmp_path / "done", "--fix-issues", "--yes")
+    done, _ = peak(unattached, "table", tmp_path / "done", "--fix-issues", "--yes", "--missing-participant", "create")
     assert max(shown, done) - few < 10
 
 

@@ -10,11 +10,13 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 from typer.testing import CliRunner
 
 from checks.cli import app
 from tests.support import plant
 from tests.support.database import url_of
+from tests.support.proof import CREATE
 
 _Connection = psycopg.Connection[Any]
 
@@ -57,7 +59,7 @@ def test_previews_repairs_and_undoes(dirty: _Connection, operator: str) -> None:
     assert (code, content(dirty)) == (1, before)
     assert "quests_questparticipant" in shown
 
-    run(dirty, operator, "audit", "--fix-issues", "--yes", "--reason", "ticket 7")
+    run(dirty, operator, "audit", "--fix-issues", "--yes", "--missing-participant", "create", "--reason", "ticket 7")
     assert dirty.execute("select count(*) from integrity.violations where repair is not null").fetchone() == (0,)
     assert dirty.execute("select id, actor, reason from integrity.repair_run where finished_at is not null").fetchall()[
         -1
@@ -103,7 +105,9 @@ def test_repairs_one_violation_and_sees_the_rows_it_may_change(dirty: _Connectio
     dirty.commit()
     with psycopg.connect(make_conninfo(url_of(dirty), user=operator), autocommit=True) as session:
         assert session.execute(look, [quest_id]).fetchall() == before != []
-        repaired = session.execute("select integrity.repair_violation(%s, 'by hand')", [key]).fetchone()
+        repaired = session.execute(
+            "select integrity.repair_violation(%s, 'by hand', %s)", [key, Jsonb(CREATE)]
+        ).fetchone()
         assert repaired == ("repaired",)
         assert session.execute(look, [quest_id]).fetchall() != before
 

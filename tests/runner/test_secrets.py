@@ -127,7 +127,7 @@ def test_a_password_is_nowhere(guarded: server.Server) -> None:
 
     assert ran("upgrade").code == 0
     assert ran("audit", "--detailed").code == 1
-    assert ran("audit", "--fix-issues", "--yes", "--reason", "tidy up").code == 1
+    assert ran("audit", "--fix-issues", "--yes", "--missing-participant", "create", "--reason", "tidy up").code == 1
     assert "tidy up" in ran("repairs").out
     assert "repaired" in ran("events").out
     assert ran("undo", "1").code in {0, 1}

@@ -19,7 +19,7 @@ _Connection = psycopg.Connection[Any]
 PASSWORD = "sesame-0pen"
 COMMANDS: dict[str, tuple[str, ...]] = {
     "audit": ("audit",),
-    "repair": ("audit", "--fix-issues", "--yes"),
+    "repair": ("audit", "--fix-issues", "--yes", "--missing-participant", "create"),
     "preview": ("audit", "--fix-issues", "--dry-run"),
     "validate": ("validate",),
     "rules": ("rules",),
@@ -110,7 +110,9 @@ def test_a_standby_or_read_only_session(sync_001: _Connection) -> None:
     sync_001.commit()
     url = f"{url_of(sync_001)}&options=-c%20default_transaction_read_only%3Don"
     assert finish(spawn(url, "audit")).code == 1
-    assert_one_sentence(finish(spawn(url, "audit", "--fix-issues", "--yes")), "25006")
+    assert_one_sentence(
+        finish(spawn(url, "audit", "--fix-issues", "--yes", "--missing-participant", "create")), "25006"
+    )
 
 
 @every_command

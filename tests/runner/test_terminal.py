@@ -27,10 +27,11 @@ from tests.support.screen import Shown, show
 _Connection = psycopg.Connection[Any]
 SCREENS = Path(__file__).with_name("screens")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*[349]\d")
+CREATE = ("--missing-participant", "create")
 # What says most, and of which the layout depends on the width.
 WIDE = [
     ("audit", "--detailed"),
-    ("audit", "--fix-issues", "--dry-run"),
+    ("audit", "--fix-issues", "--dry-run", *CREATE),
     ("rules",),
     ("explain", "duplicate_participant"),
 ]
@@ -73,7 +74,7 @@ def calls(connection: _Connection) -> dict[tuple[str, ...], set[str]]:
         ("audit",): broken,
         ("audit", "--all"): rules,
         ("audit", "--detailed"): broken | keys | people,
-        ("audit", "--fix-issues", "--dry-run"): broken | repaired,
+        ("audit", "--fix-issues", "--dry-run", *CREATE): broken | repaired,
         ("rules",): rules,
         ("repairs",): set(),
         ("events",): set(),
@@ -162,7 +163,7 @@ def test_colours_change_nothing_else(state: str, states: dict[str, State]) -> No
 
 
 def test_colours_of_a_preview_are_git_s(states: dict[str, State]) -> None:
-    shown = show(url_of(states["dirty"].connection), "audit", "--fix-issues", "--dry-run", colour=True)
+    shown = show(url_of(states["dirty"].connection), "audit", "--fix-issues", "--dry-run", *CREATE, colour=True)
     assert "\x1b[1;32m+ public.quests_questparticipant" in shown.raw
     assert "\x1b[1;31m- public.quests_questparticipant" in shown.raw
     assert "\x1b[31mopen\x1b[0m → \x1b[32min-progress\x1b[0m" in shown.raw
@@ -241,9 +242,9 @@ def test_the_screens_of_the_incident(sync_001: _Connection) -> None:
         "audit-detailed": ["audit", "--detailed"],
         "explain-rule": ["explain", "approved_without_participant"],
         "explain-key": ["explain", key],
-        "preview": ["audit", "--fix-issues", "--dry-run"],
+        "preview": ["audit", "--fix-issues", "--dry-run", *CREATE],
         "validate-too-early": ["validate"],
-        "repair": ["audit", "--fix-issues", "--yes"],
+        "repair": ["audit", "--fix-issues", "--yes", *CREATE],
         "audit-clean": ["audit"],
         "repairs": ["repairs"],
         "events": ["events"],

@@ -8,7 +8,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  missing constant text not null := coalesce(options ->> 'missing_participant', 'create');
+  missing constant text := options ->> 'missing_participant';
 begin
   if missing not in ('create', 'revoke') then
     raise exception 'missing_participant is %', quote_literal(missing)
@@ -45,11 +45,22 @@ begin
     violation.quest_id = any(quests)
     and violation.key = any(keys)
     and violation.repair = 'create_participant'
-    and missing = 'create';
+    and missing is distinct from 'revoke'
+    -- Nobody is put back who may have left, unless a person says so.
+    and (
+      missing = 'create'
+      or not exists (
+        select
+        from integrity.unvouched_approval as unvouched
+        where
+          unvouched.quest_id = violation.quest_id
+          and unvouched.key = violation.key
+      )
+    );
 end
 $$;
 
 comment on function integrity.repair_approved_without_participant(bigint[], text[], jsonb) is
-'Repair of approved_without_participant: inserts the missing participant or, with missing_participant revoke, sets the application to kicked; sets the application to kicked when the participant is dropped.';
+'Repair of approved_without_participant: inserts the missing participant or, with missing_participant revoke, sets the application to kicked; without missing_participant, leaves the violations in integrity.unvouched_approval, whose applicants may have left. Sets the application to kicked when the participant is dropped.';
 
 revoke all on function integrity.repair_approved_without_participant(bigint[], text[], jsonb) from public;

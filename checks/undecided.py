@@ -1,0 +1,74 @@
+"""Approvals whose participants were lost or have left: nobody can tell, so a person decides what a repair does."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from checks import repair
+
+RULE = "approved_without_participant"
+CHOICES = {"create": "all of them take part again", "revoke": "all of these applications become kicked"}
+
+# Of the approvals without a participant in scope, those that no event vouches for, and all of them.
+UNDECIDED = """
+select
+  count(unvouched.key) as unvouched,
+  count(*) as missing
+from integrity.approved_without_participant as violation
+left join integrity.unvouched_approval as unvouched
+  on
+    violation.quest_id = unvouched.quest_id
+    and violation.key = unvouched.key
+where
+  violation.repair = 'create_participant'
+  and (%(user)s::uuid is null or violation.user_id = %(user)s)
+  and (%(quest)s::bigint is null or violation.quest_id = %(quest)s)
+  and (%(run)s::bigint is null or violation.key in (
+    select item.key from integrity.repair_item as item where item.run = %(run)s
+  ))
+"""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Approvals without a participant row: those that no event vouches for, and all of them."""
+
+    unvouched: int
+    missing: int
+
+
+def what(unvouched: int) -> str:
+    """Say what is undecided."""
+    subject = "1 approved application has" if unvouched == 1 else f"{unvouched:,} approved applications have"
+    return f"{subject} no participant and no event in the log: the participant was lost, or has left"
+
+
+def count(connection: psycopg.Connection[Any], options: repair.Options) -> Undecided:
+    """Count what a repair would leave for a person to decide.
+
+    Args:
+        connection: in autocommit mode.
+        options: of the repair.
+    """
+    rules = options.scope.rules
+    if options.missing_participant or (rules is not None and RULE not in rules):
+        return Undecided(0, 0)
+    found = _read(connection, options, None)
+    if not found.unvouched or options.limit is None:
+        return found
+    # Only a plan says which are among the first.
+    with connection.transaction(force_rollback=True):
+        run = repair.start(connection, options)
+        repair.plan(connection, run, options, 0)
+        return _read(connection, options, run)
+
+
+def _read(connection: psycopg.Connection[Any], options: repair.Options, run: int | None) -> Undecided:
+    where = {"user": options.scope.user, "quest": options.scope.quest, "run": run}
+    with connection.cursor(row_factory=class_row(Undecided)) as cursor:
+        found = cursor.execute(UNDECIDED, where).fetchone()
+    if found is None:
+        raise TypeError("a query of counts returned no row")
+    return found
