@@ -179,7 +179,7 @@ class TestWhatItSays:
             assert f"{name} ({state})" in page
         assert "Application: no row, pending, approved, rejected, kicked." in page
         assert "From approved to kicked: 1\u00d7." in page
-        eventful.execute("update integrity.law set definition = replace(definition, 'kicked', 'thrown out')")
+        eventful.execute("update integrity.status set status = 'thrown out' where status = 'kicked'")
         assert "Application: no row, pending, approved, rejected, thrown out." in written(eventful, tmp_path)
 
     def test_damage(self, migrated: Connection, tmp_path: Path) -> None:

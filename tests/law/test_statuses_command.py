@@ -268,3 +268,17 @@ def test_a_name_is_split_at_its_first_colon() -> None:
     assert statuses.parse("quests_quest:on hold") == ("quests_quest", "on hold")
     with pytest.raises(UserError, match="TABLE:STATUS"):
         statuses.parse("on hold")
+
+
+def test_a_status_added_while_detached_is_there_after_attaching(app_only: _Connection) -> None:
+    """While a trigger stands in for the CHECK, detach refuses."""
+    cli.run(app_only, "upgrade")
+    assert cli.run(app_only, "detach").code == 0
+    ran = cli.run(app_only, "statuses", "--add", f"{APPLICATIONS}:{NEW}")
+    assert ran.code == 0, ran.err
+    ran = cli.run(app_only, "attach")
+    assert ran.code == 0, ran.err
+    assert known(app_only, APPLICATIONS) == [*KNOWN[APPLICATIONS], NEW]
+    factory.application(app_only, factory.quest(app_only), factory.user(app_only), status=NEW)
+    app_only.commit()
+    assert wrong_guards(app_only) == {}
