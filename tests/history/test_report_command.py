@@ -96,7 +96,10 @@ class TestInABrowser:
         assert page.locator("#found tbody tr").first.locator("[data-label=person]").inner_text() == "admin"
         repairs = page.locator("[data-label=repair] code").all_inner_texts()
         assert repairs == [
-            "quest-integrity audit --fix-issues --rule approved_without_participant",
+            "quest-integrity audit --fix-issues --rule approved_without_participant --missing-participant …",
+            # The choice, explained.
+            "create",
+            "revoke",
             "quest-integrity audit --fix-issues --rule open_quest_with_approval",
         ]
 
