@@ -13,7 +13,7 @@ from (
   ('participant_dropped', 'A participant was dropped, deleted, or moved to another quest or user.'),
   (
     'quest_write_corrected',
-    'A stale or impossible status or assignee of a quest was overridden: before was written, after was kept.'
+    'A stale or impossible status or assignee of a quest was overridden: before is what was written, after what stayed.'
   ),
   (
     'mechanism_off',
