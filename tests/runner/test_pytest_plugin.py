@@ -47,8 +47,8 @@ def repaired(sync_001: _Connection) -> _Connection:
 
 
 def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    # Nothing of this suite's own options and plugins, and no fixture of pytest-postgresql.
-    return suite.runpytest_subprocess("-p", "no:postgresql", "-p", "no:hypothesispytest", *arguments)
+    # Nothing of this suite's own options, plugins and settings of Django, and no fixture of pytest-postgresql.
+    return suite.runpytest_subprocess("-p", "no:postgresql", "-p", "no:hypothesispytest", "-p", "no:django", *arguments)
 
 
 BREAKS = """
