@@ -1,6 +1,7 @@
 """Run DDL on tables in use: short waits for locks, tried again, never queueing clients for long."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,13 @@ class LockPolicy:
 def say(line: str) -> None:
     """Print one line of progress to stderr."""
     render.say(line)
+
+
+def say_statements(what: str, statements: Sequence[str]) -> None:
+    """Print statements for somebody to copy to stderr, each whole, after a line that says what they are."""
+    render.say(what)
+    for statement in statements:
+        print(statement, file=sys.stderr, flush=True)
 
 
 def retrying(policy: LockPolicy, what: str) -> Retrying:

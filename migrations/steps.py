@@ -215,4 +215,4 @@ def _settle_roles(query: str) -> None:
     # An upgrade calls this more than once: print the same lines only once.
     if left and left != context.config.attributes.get("left_to_dba"):
         context.config.attributes["left_to_dba"] = left
-        ddl.say("\n".join(["roles of the layer, left to a DBA (docs/roles.md):", *left]))
+        ddl.say_statements("roles of the layer, left to a DBA (docs/roles.md):", left)
