@@ -30,7 +30,7 @@ PLAIN = (
     "set local search_path = pg_catalog, pg_temp; set local quote_all_identifiers = off; "
     "set local intervalstyle = postgres"
 )
-# `validate` builds a constraint better than a mend: it knows which must not be built while rows violate it.
+# `validate` builds a constraint better than a repair: it knows which must not be built while rows violate it.
 BUILDING = {"missing", "not validated"}
 
 
@@ -48,7 +48,7 @@ class Guard:
 
 
 def read(connection: psycopg.Connection[Any]) -> list[Guard]:
-    """Return every guard, in the order in which to mend them; the connection is in autocommit mode."""
+    """Return every guard, in the order in which to repair them; the connection is in autocommit mode."""
     try:
         found = _query(connection, _own_copy())
     except errors.InsufficientPrivilege:
@@ -72,7 +72,7 @@ def damaged(connection: psycopg.Connection[Any]) -> list[Guard]:
 
 
 def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Guard]:
-    """Run the mends, each once and under the lock policy, then let the law catch up; return all guards after that.
+    """Run the repair statements, each once and under the lock policy, then validate; return all guards after that.
 
     Raises:
         UserError: the manifest was altered, and with it perhaps what it says to run.
@@ -93,7 +93,7 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
             ddl.run(connection, str(guard.mend), policy)
             ddl.say(f"ran: {guard.mend}")
         except psycopg.Error as error:
-            ddl.say(f"{guard.kind} {guard.identity} cannot be mended: {error.diag.message_primary}")
+            ddl.say(f"{guard.kind} {guard.identity} cannot be repaired: {error.diag.message_primary}")
     law.advance(connection, policy)
     return read(connection)
 

@@ -24,7 +24,7 @@ def severities(start: Path) -> dict[str, str]:
     try:
         project = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path} cannot be read: {error}; mend it, it may say severities of rules") from error
+        raise UserError(f"{path} cannot be read: {error}; correct it: the severities of rules may be in it") from error
     tool = project.get("tool", {})
     table = tool.get("quest-integrity", {}) if isinstance(tool, dict) else tool
     if not isinstance(table, dict) or set(table) - {"severity"}:

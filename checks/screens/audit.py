@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.text import Text
 
 from checks import render
 from checks.people import People
@@ -125,6 +124,6 @@ def _show_violation(violation: Violation, people: People, on: Console) -> None:
 
 
 def _show_on_a_line(violation: Violation, people: People, on: Console) -> None:
-    message = Text().join(render.fold(render.mentions(violation.message, people.names), None))
-    key, repair = render.printable(violation.key), violation.repair or "a person decides"
-    on.print(Text.assemble(violation.severity, "  ", message, f"  [{key}; repair: {repair}]"), soft_wrap=True)
+    message = render.mentions(violation.message, people.names)
+    repair = violation.repair or "a person decides"
+    render.put(on, violation.severity, "  ", *message, f"  [{violation.key}; repair: {repair}]")

@@ -1098,7 +1098,7 @@ class TestCommand:
         migrated.execute(f"alter table {QUEST} disable trigger integrity_mark")
         migrated.commit()
         terminal = cli.Terminal(url_of(migrated), "guards", "--fix")
-        terminal.expect(r"Mend 1 guards\? \[y/N\]")
+        terminal.expect(r"Repair 1 object\? \[y/N\]")
         assert terminal.answer(answer) == (0 if answer == "y" else 2)
         assert len(statuses(migrated)) == left
 

@@ -97,7 +97,9 @@ class TestFold:
         assert "".join(lines).replace(" ", "") == f"user({name})left"
 
     def test_piped_it_is_one_line(self) -> None:
-        assert [line.plain for line in render.fold(["a b " * 500 + "end"], None)] == ["a b " * 500 + "end"]
+        on, out = _piped()
+        render.put(on, "a b " * 500, render.Whole("end"), indent=2)
+        assert out.getvalue() == "  " + "a b " * 500 + "end\n"
 
     def test_blanks_in_a_line_stay(self) -> None:
         assert self.lines("a", "  ", render.Whole("b")) == ["a  b"]
