@@ -67,7 +67,7 @@ select quest_id, outcome, case rule when 'undo' then '' else key end as key, det
 from integrity.repair_item
 where
   run = %s
-  and outcome in ('refused', 'partly undone', 'changed since')
+  and outcome in ('refused', 'undecided', 'partly undone', 'changed since')
 order by number
 """
 

@@ -510,7 +510,7 @@ def search(connection: psycopg.Connection[Any], examples: int, steps: int) -> in
 def test_worlds_show_who_is_older_on_another_quest() -> None:
     """Whoever moves there may become the earliest, so worlds that differ in it must not pass for the same."""
     ann, bob = uuid4(), uuid4()
-    first, second = (Participant("joined", (1, 1), age, None) for age in (1, 2))
+    first, second = (Participant("joined", (1, 1), age) for age in (1, 2))
     assert _shown(World(participants={(1, ann): first, (2, bob): second})) != _shown(
         World(participants={(1, ann): second, (2, bob): first})
     )

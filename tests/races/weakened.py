@@ -36,7 +36,7 @@ where
 # Everything that locks a quest before it looks at its participants, and what then writes it.
 LOCKING = (
     "lock_quest",
-    "on_application_approved",
+    "approve_otherwise",
     "on_application_ended",
     "on_participant_ended",
     "derive_quest",

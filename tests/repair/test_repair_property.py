@@ -223,7 +223,9 @@ def test_it_would_notice_a_change_that_is_not_recorded(
     unattached_server: NoopExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        repair, "CHANGES", repair.CHANGES.replace("where run = %s", "where run = %s and relation like '%%quest'")
+        repair,
+        "CHANGES",
+        repair.CHANGES.replace("where run = %(run)s", "where run = %(run)s and relation like '%%quest'"),
     )
     with pytest.raises(AssertionError):
         test_what_is_shown_is_what_happens.hypothesis.inner_test(

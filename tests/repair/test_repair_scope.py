@@ -435,7 +435,7 @@ def test_an_undo_is_of_one_run(dirty: _Connection) -> None:
 def test_everything_though_the_session_checks_at_once(dirty: _Connection) -> None:
     """What a repair leaves for the next one to settle is for the law to judge at the end."""
     dirty.execute("set constraints all immediate")
-    (run,) = dirty.execute("select integrity.start_repair('test', '{}')").fetchone() or (0,)
+    (run,) = dirty.execute("select integrity.start_repair('test', %s)", [Jsonb(CREATE)]).fetchone() or (0,)
     dirty.execute("select integrity.plan_repair(%s, null, null, null, null)", [run])
     while dirty.execute("select integrity.repair_batch(%s, 100)", [run]).fetchone() != (0,):
         pass
