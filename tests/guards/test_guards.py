@@ -368,6 +368,7 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
             f"trigger integrity_approved_on_update on {APPLICATION}": "disabled",
             f"trigger integrity_ended_on_update on {APPLICATION}": "disabled",
             f"trigger integrity_ended_on_delete on {APPLICATION}": "disabled",
+            f"trigger integrity_truncate_by_name on {APPLICATION}": "disabled",
         },
     ),
     "a foreign key switched off on its other side": (
@@ -448,9 +449,9 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "a rule view that finds less": (
-        "do $$ begin execute 'create or replace view integrity.unknown_status as '"
-        " || replace(pg_get_viewdef('integrity.unknown_status'), '''kicked''', '''x'''); end $$",
-        {"view integrity.unknown_status": "altered"},
+        "do $$ begin execute 'create or replace view integrity.duplicate_pending as '"
+        " || replace(pg_get_viewdef('integrity.duplicate_pending'), '''pending''', '''x'''); end $$",
+        {"view integrity.duplicate_pending": "altered"},
     ),
     "a rule view with one more column": (
         "do $$ begin execute 'create or replace view integrity.duplicate_pending as '"

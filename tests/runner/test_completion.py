@@ -33,7 +33,7 @@ def completed(line: str, url: str | None, home: Path) -> list[str]:
 
 
 def test_rules_runs_kinds_revisions(sync_001: _Connection, tmp_path: Path) -> None:
-    run(sync_001, "audit", "--fix-issues", "--yes")
+    run(sync_001, "audit", "--fix-issues", "--yes", "--missing-participant", "create")
     sync_001.commit()
     url = url_of(sync_001)
     assert completed("quest-integrity audit --rule duplicate_a", url, tmp_path) == ["duplicate_approval"]
