@@ -13,8 +13,6 @@ LESSONS = (
     "Nobody can commit a broken state: not the app, its admin, a script or psql.",
     "What was broken before: `audit` shows it, `audit --fix-issues` repairs it.",
 )
-APPLICATIONS = ("quest", "applicant", "application", "participant")
-QUESTS = ("quest", "status", "assigned to", "participants")
 Rows = Sequence[Sequence[str]]
 
 
