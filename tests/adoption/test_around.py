@@ -105,8 +105,8 @@ def test_server_gone_meanwhile(migrated: _Connection) -> None:
 
 WAITS = """
 {ignoring}
-print("started", os.getpid(), flush=True)
 try:
+    print("started", os.getpid(), flush=True)
     time.sleep(60)
 finally:
     print("cleaned up", flush=True)
