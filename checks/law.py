@@ -35,7 +35,7 @@ REMAINING = """
 select name, state, rules
 from integrity.law_status
 where
-  state <> 'enforced'
+  state not in ('enforced', 'not requested')
   and (%(names)s::text[] is null or name = any(%(names)s))
 order by position
 """

@@ -51,8 +51,10 @@ def include_name(name: str | None, kind: NameFilterType, parents: NameFilterPare
 def include_object(
     item: SchemaItem, name: str | None, kind: str, reflected: bool, compare_to: SchemaItem | None
 ) -> bool:
-    """Exclude the app's own columns, keys and indexes on an adopted database, where they can differ."""
+    """Exclude the app's own columns, keys and indexes on an adopted database, and the law on request: they differ."""
     table = getattr(item, "table", None)
+    if name in context.config.attributes["law_on_request"]:
+        return False
     if kind == "table" or table is None or table.schema is not None:
         return True
     ours = (name or "").startswith("integrity_") and name != "integrity_participant_key"
@@ -191,8 +193,12 @@ def _require_attached(connection: Connection) -> None:
 
 def _run(connection: Connection, options: migration_options.Options) -> None:
     schema = _resolve_app_schema(connection, options)
-    created = migration_options.created_tables(connection)
-    context.config.attributes.update(options=options, app_schema=schema, created_tables=created)
+    context.config.attributes.update(
+        options=options,
+        app_schema=schema,
+        created_tables=migration_options.created_tables(connection),
+        law_on_request=migration_options.law_on_request(connection),
+    )
     _prepare(connection, options, schema)
     _configure(connection=connection)
     if (current := context.get_context().get_current_revision()) is not None:

@@ -131,3 +131,10 @@ def created_tables(connection: Connection) -> list[str]:
 def is_offline() -> bool:
     """Whether the running migration only prints SQL (`alembic upgrade --sql`)."""
     return bool(op.get_context().as_sql)
+
+
+def law_on_request(connection: Connection) -> list[str]:
+    """Return the constraints of the law that are enforced only when somebody asks for them."""
+    if connection.scalar(text("select to_regclass('integrity.law')")) is None:
+        return []
+    return list(connection.scalars(text("select name from integrity.law where chosen is not null")))

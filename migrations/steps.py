@@ -26,6 +26,8 @@ LAW = sa.table(
     sa.column("waits", sa.Boolean),
     sa.column("stand_in", sa.Text),
     sa.column("rules", sa.ARRAY(sa.Text)),
+    sa.column("chosen", sa.Boolean),
+    sa.column("built_in", sa.Boolean),
     schema="integrity",
 )
 
@@ -74,6 +76,8 @@ def record_law(rows: Sequence[dict[str, object]]) -> None:
         "requires": None,
         "waits": False,
         "stand_in": None,
+        "chosen": None,
+        "built_in": True,
     }
     values = [
         defaults

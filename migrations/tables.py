@@ -250,8 +250,11 @@ rule = Table(
     Column("meaning", Text, nullable=False),
     Column("broken_by", Text, nullable=False, server_default=text("''")),
     Column("position", Integer, Identity(always=True), nullable=False),
+    Column("relaxed_severity", Text),
+    Column("built_in", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("rule", name="rule_pkey"),
-    CheckConstraint("severity in ('error', 'warning')", name="rule_severity_known"),
+    CheckConstraint("severity in ('error', 'warning', 'off')", name="rule_severity_known"),
+    CheckConstraint("relaxed_severity in ('error', 'warning', 'off')", name="rule_relaxed_severity_known"),
     schema="integrity",
     comment="The rules. Each has a view of the same name in this schema. To add one, call integrity.add_rule().",
 )
@@ -273,7 +276,8 @@ event = Table(
     Column("application_name", Text, nullable=False),
     CheckConstraint(
         "kind = any ('{application_approved,application_ended,participant_joined,participant_dropped,"
-        "quest_write_corrected,mechanism_off,repaired,undone,events_dropped,statuses_changed,detached,attached}')",
+        "quest_write_corrected,mechanism_off,repaired,undone,events_dropped,statuses_changed,"
+        "rule_enforced,rule_relaxed,detached,attached}')",
         name="event_kind_known",
     ),
     Index("event_quest_id_at_idx", "quest_id", "at"),
@@ -282,7 +286,7 @@ event = Table(
     comment="Append-only log of what triggers, repairs and retention did, written in the same transaction. "
     "Kinds, explained by integrity.event_kind: application_approved, application_ended, participant_joined, "
     "participant_dropped, quest_write_corrected, mechanism_off, repaired, undone, events_dropped, statuses_changed, "
-    "detached, attached.",
+    "rule_enforced, rule_relaxed, detached, attached.",
 )
 
 law = Table(
@@ -292,16 +296,19 @@ law = Table(
     Column("relation", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("columns", Text),
-    Column("definition", Text, nullable=False),
+    Column("definition", Text, nullable=False, server_default=text("''")),
     Column("requires", Text),
-    Column("waits", Boolean, nullable=False),
+    Column("waits", Boolean, nullable=False, server_default=text("false")),
     Column("stand_in", Text),
     Column("rules", ARRAY(Text), nullable=False),
     Column("position", Integer, Identity(always=True), nullable=False),
+    Column("chosen", Boolean, server_default=text("false")),
+    Column("built_in", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("name", name="law_pkey"),
-    CheckConstraint("kind in ('unique', 'check', 'foreign key')", name="law_kind_known"),
+    CheckConstraint("kind in ('unique', 'unique index', 'check', 'foreign key')", name="law_kind_known"),
     schema="integrity",
-    comment="Every constraint of the law: which one it requires first, and the rules whose violations prevent it.",
+    comment="Every constraint of the law: which one it requires first, the rules whose violations prevent it, and "
+    "whether somebody has chosen it (NULL: it is always enforced).",
 )
 
 backfill = Table(

@@ -119,11 +119,18 @@ RULES = (
         "Every status is one of the app's values.",
         "Raw SQL, imports and old versions of the app: the app's tables have no CHECK on status.",
     ),
+    (
+        "quest_with_several_participants",
+        "off",
+        "quests with several participants",
+        "A quest has at most one active participant; allowed unless a project decides otherwise.",
+        "Approving a second application; joining a quest that somebody takes part in.",
+    ),
 )
 
 VIEWS = tuple(f"rules/{name}/view" for name, *_ in RULES)
 # Rules added with add_rule(), latest first, since one can read another.
-DROP_ADDED_RULES = f"""
+DROP_ADDED_RULES = """
 do $$
 declare
   added text;
@@ -131,7 +138,7 @@ begin
   for added in
     select rule
     from integrity.rule
-    where rule <> all(array[{", ".join(f"'{name}'" for name, *_ in RULES)}])
+    where not built_in
     order by position desc
   loop
     execute format('drop view if exists integrity.%I', added);
@@ -150,14 +157,21 @@ def upgrade() -> None:
         sa.Column("meaning", sa.Text, nullable=False),
         sa.Column("broken_by", sa.Text, nullable=False, server_default=sa.text("''")),
         sa.Column("position", sa.Integer, sa.Identity(always=True), nullable=False),
+        # The severity that relax() gives back, while the rule is enforced on request.
+        sa.Column("relaxed_severity", sa.Text),
+        sa.Column("built_in", sa.Boolean, nullable=False, server_default=sa.text("false")),
         sa.PrimaryKeyConstraint("rule", name="rule_pkey"),
-        sa.CheckConstraint("severity in ('error', 'warning')", name="rule_severity_known"),
+        sa.CheckConstraint("severity in ('error', 'warning', 'off')", name="rule_severity_known"),
+        sa.CheckConstraint("relaxed_severity in ('error', 'warning', 'off')", name="rule_relaxed_severity_known"),
         schema="integrity",
         comment="The rules. Each has a view of the same name in this schema. To add one, call integrity.add_rule().",
     )
     op.bulk_insert(
         rule,
-        [dict(zip(("rule", "severity", "category", "meaning", "broken_by"), row, strict=True)) for row in RULES],
+        [
+            dict(zip(("rule", "severity", "category", "meaning", "broken_by"), row, strict=True)) | {"built_in": True}
+            for row in RULES
+        ],
     )
     install_all(VIEWS)
     install_all(FUNCTIONS)

@@ -40,6 +40,8 @@ KINDS = (
     "undone",
     "events_dropped",
     "statuses_changed",
+    "rule_enforced",
+    "rule_relaxed",
     "detached",
     "attached",
 )

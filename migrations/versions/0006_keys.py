@@ -84,16 +84,21 @@ def upgrade() -> None:
         sa.Column("relation", sa.Text, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("columns", sa.Text),
-        sa.Column("definition", sa.Text, nullable=False),
+        sa.Column("definition", sa.Text, nullable=False, server_default=sa.text("''")),
         sa.Column("requires", sa.Text),
-        sa.Column("waits", sa.Boolean, nullable=False),
+        sa.Column("waits", sa.Boolean, nullable=False, server_default=sa.text("false")),
         sa.Column("stand_in", sa.Text),
         sa.Column("rules", sa.ARRAY(sa.Text), nullable=False),
         sa.Column("position", sa.Integer, sa.Identity(always=True), nullable=False),
+        sa.Column("chosen", sa.Boolean, server_default=sa.text("false")),
+        sa.Column("built_in", sa.Boolean, nullable=False, server_default=sa.text("false")),
         sa.PrimaryKeyConstraint("name", name="law_pkey"),
-        sa.CheckConstraint("kind in ('unique', 'check', 'foreign key')", name="law_kind_known"),
+        sa.CheckConstraint("kind in ('unique', 'unique index', 'check', 'foreign key')", name="law_kind_known"),
         schema="integrity",
-        comment="Every constraint of the law: which one it requires first, and the rules whose violations prevent it.",
+        comment=(
+            "Every constraint of the law: which one it requires first, the rules whose violations prevent it, and "
+            "whether somebody has chosen it (NULL: it is always enforced)."
+        ),
         if_not_exists=True,
     )
     install_all(OBJECTS)

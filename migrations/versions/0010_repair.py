@@ -26,6 +26,8 @@ OBJECTS = (
     "rules/open_quest_with_approval/repair",
     "rules/assignee_not_participant/repair",
     "rules/in_progress_without_participant/repair",
+    "repair/insert_application",
+    "rules/participant_without_approval/repair",
     "repair/repair_order",
     "repair/start_repair",
     "repair/plan_repair",

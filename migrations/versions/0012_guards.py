@@ -40,10 +40,12 @@ OBJECTS = (
     "guards/guard_detached",
     "guards/guard_status",
     "guards/guard_gap",
+    "guards/added_entry",
     "guards/guard_portable",
     "guards/seal_guards",
     "guards/row_statement",
     "guards/record_guards",
+    "guards/rewrite_guards",
     "guards/settle_guards",
     "guards/expect_roles",
     "guards/made_up_row",
@@ -54,6 +56,10 @@ OBJECTS = (
     "law/replace_statuses",
     "law/add_status",
     "law/remove_status",
+    "law/law_on_request",
+    "law/choose_law",
+    "law/enforce",
+    "law/relax",
 )
 
 

@@ -32,7 +32,9 @@ begin
   select string_agg(status.name, ', ' order by status.position)
   into found
   from integrity.law_status as status
-  where status.state not in ('enforced', 'not validated', 'stood in for');
+  where
+    status.state not in ('enforced', 'not validated', 'stood in for')
+    and status.chosen is null;
 
   if found is not null and not was_detached then
     raise exception 'only triggers stand in for these constraints, and they would go: %', found

@@ -41,11 +41,13 @@ begin
         hint = 'Create the view first, with exactly these columns in this order.';
   end if;
 
-  insert into integrity.rule (rule, severity, category, meaning)
+  insert into integrity.rule as rule (rule, severity, category, meaning)
   values (new_rule, new_severity, new_category, new_meaning)
   on conflict (rule) do update
   set
-    severity = excluded.severity,
+    -- While a constraint is enforced on request, its rules are errors.
+    severity = case when rule.relaxed_severity is null then excluded.severity else rule.severity end,
+    relaxed_severity = case when rule.relaxed_severity is not null then excluded.severity end,
     category = excluded.category,
     meaning = excluded.meaning;
 
@@ -65,6 +67,6 @@ end
 $$;
 
 comment on function integrity.add_rule(text, text, text, text) is
-'Adds a rule, or changes the severity (error or warning), category and meaning of an existing one. Checks that the view integrity.<rule> has the columns of a rule, lists the rule in integrity.rule and rebuilds integrity.violations. Refuses a rule whose view is missing or has other columns.';
+'Adds a rule, or changes the severity (error, warning or off), category and meaning of an existing one. Checks that the view integrity.<rule> has the columns of a rule, lists the rule in integrity.rule and rebuilds integrity.violations. Refuses a rule whose view is missing or has other columns.';
 
 revoke all on function integrity.add_rule(text, text, text, text) from public;

@@ -31,6 +31,7 @@ begin
     from integrity.rule as listed
     left join integrity.suspects() as suspicion
       on listed.rule = suspicion.rule
+    where listed.severity <> 'off'
     order by listed.position
   loop
     if not checked.is_covered then

@@ -46,13 +46,19 @@ begin
     ('duplicate_approval', array['application']),
     ('duplicate_pending', array['application']),
     ('completed_quest_unfinished', array['misplaced']),
-    ('unknown_status', array['pair', 'misplaced'])
+    ('unknown_status', array['pair', 'misplaced']),
+    -- Of several participants only one can be the assignee.
+    ('quest_with_several_participants', array['misplaced', 'stranger'])
   )
 
   select
     covered.rule,
     array_agg(distinct suspect.quest_id) filter (where suspect.quest_id is not null)
   from covered
+  inner join integrity.rule as rule
+    on
+      covered.rule = rule.rule
+      and rule.severity <> 'off'
   left join suspect
     on suspect.found_as = any(covered.found_as)
   group by covered.rule;

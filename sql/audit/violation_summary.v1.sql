@@ -9,6 +9,7 @@ select
 from integrity.rule as rule
 left join integrity.audit() as violation
   on rule.rule = violation.rule
+where rule.severity <> 'off'
 group by
   rule.rule,
   rule.severity,
@@ -17,6 +18,6 @@ group by
 order by rule.position;
 
 comment on view integrity.violation_summary is
-'One row per rule, also for rules without violations: how many violations, and how many quests and users they concern.';
+'One row per rule that is not off, also for rules without violations: how many violations, and how many quests and users they concern.';
 
 revoke all on integrity.violation_summary from public;

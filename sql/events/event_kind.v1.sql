@@ -23,6 +23,8 @@ from (
   ('undone', 'A repair of a quest was undone: after has the undo run and its outcome.'),
   ('events_dropped', 'integrity.retain_events() dropped old months of this log: before counts the events of each.'),
   ('statuses_changed', 'A status of the app was added or removed: before and after have the known ones of its table.'),
+  ('rule_enforced', 'Somebody asked for the constraints of a rule: before and after have the severities of its rules.'),
+  ('rule_relaxed', 'They were dropped: before and after have the severities.'),
   ('detached', 'The views and triggers of the layer were dropped for a migration of the app: after counts them.'),
   ('attached', 'They were put back: before says since when they were gone.')
 ) as known (kind, meaning);

@@ -181,10 +181,18 @@ compared as materialized (
     )
     or not (
       wanted.kind is not null
-      -- Rules added by a user, with their views and repairs, are not part of the layer.
+      -- Rules added by a user, with their views and repairs, are not part of the layer; nor are constraints that
+      -- nobody has asked for.
       or (
         found.kind = 'row'
-        and found.identity like 'integrity.rule where %'
+        and (
+          found.identity like 'integrity.rule where %'
+          or (
+            found.identity like 'integrity.law where %'
+            and found.facts ->> 'chosen' = 'false'
+            and found.facts ->> 'built_in' = 'false'
+          )
+        )
       )
       or exists (
         select

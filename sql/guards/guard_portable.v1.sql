@@ -13,9 +13,14 @@ where
   -- Exists only where the app has no key of its own.
   and entry.identity not like '%integrity_participant_key%'
   -- Exist only where rows have to be repaired first.
-  and entry.stands_in_for is null;
+  and entry.stands_in_for is null
+  and not exists (
+    select
+    from integrity.added_entry as added
+    where added.identity = entry.identity
+  );
 
 comment on view integrity.guard_portable is
-'The manifest without what depends on the server, its roles and the app: the same in every database migrated by the same version of the package.';
+'The manifest without what depends on the server, its roles and the app: the same in every database migrated by the same version of the package where the same rules are enforced.';
 
 revoke all on integrity.guard_portable from public;

@@ -83,7 +83,11 @@ select
             select
               jsonb_agg(
                 distinct regexp_replace(
-                  replace(part.query, part.rule || '.', ''),
+                  replace(
+                    replace(part.query, part.rule || '.', ''),
+                    format('%L::text AS severity', shown.severity),
+                    '<severity>'
+                  ),
                   '(?<=\n   FROM )(integrity\.)?("[^"]+"|\w+)$',
                   '<rule>'
                 )
@@ -94,6 +98,8 @@ select
                 substring(single.query from '\n   FROM (?:integrity\.)?("[^"]+"|\w+);?\s*$') as rule
               from regexp_split_to_table(listed.query, 'UNION ALL') as single (query)
             ) as part
+            left join integrity.rule as shown
+              on part.rule = quote_ident(shown.rule)
           )
       end,
       'rules left out', case
@@ -101,18 +107,20 @@ select
           then (
             select jsonb_agg(rule.rule order by convert_to(rule.rule, 'UTF8'))
             from integrity.rule as rule
-            where not exists (
-              select
-              from pg_catalog.pg_rewrite as rewrite
-              inner join pg_catalog.pg_depend as dependency
-                on
-                  rewrite.oid = dependency.objid
-                  and dependency.classid = 'pg_rewrite'::regclass
-                  and dependency.refclassid = 'pg_class'::regclass
-              where
-                rewrite.ev_class = listed.oid
-                and dependency.refobjid = to_regclass(format('integrity.%I', rule.rule))
-            )
+            where
+              rule.severity <> 'off'
+              and not exists (
+                select
+                from pg_catalog.pg_rewrite as rewrite
+                inner join pg_catalog.pg_depend as dependency
+                  on
+                    rewrite.oid = dependency.objid
+                    and dependency.classid = 'pg_rewrite'::regclass
+                    and dependency.refclassid = 'pg_class'::regclass
+                where
+                  rewrite.ev_class = listed.oid
+                  and dependency.refobjid = to_regclass(format('integrity.%I', rule.rule))
+              )
           )
       end
     )

@@ -9,29 +9,18 @@ as $$
 declare
   app constant text := (select quote_ident(installation.app_schema) from integrity.installation as installation);
   law record;
-  known_rules text[];
   once_enforced text[];
   any_partition text;
 begin
-  select array_agg(rule.rule)
-  into known_rules
-  from integrity.rule as rule
-  where
-    rule.rule = any(new_rules)
-    or not exists (select from integrity.guard as guard where guard.kind = 'row')
-    or exists (
-      select
-      from integrity.guard as guard
-      where
-        guard.kind = 'row'
-        and guard.identity = format('integrity.rule where rule = %L', rule.rule)
-    );
+  update integrity.rule
+  set built_in = true
+  where rule = any(new_rules);
 
   select array_agg(guard.identity)
   into once_enforced
   from integrity.guard as guard
   where
-    guard.kind = 'constraint'
+    guard.kind in ('constraint', 'index')
     and not guard.waiting;
 
   select min(relation.relation_name)
@@ -48,21 +37,39 @@ begin
   for law in
     select distinct listed.relation
     from integrity.law as listed
+    where listed.chosen is not false
   loop
     execute format('create table integrity.%I (like %s.%I)', 'model_' || law.relation, app, law.relation);
   end loop;
   for law in
     select
-      listed.name,
-      listed.relation,
       case listed.kind
-        when 'unique' then format('unique (%s) %s', listed.columns, listed.definition)
-        else regexp_replace(listed.definition, ' references .*\.(\w+) \(', ' references integrity.model_\1 (')
-      end as definition
+        when 'unique index'
+          then
+            format(
+              'create unique index %I on integrity.%I (%s) %s',
+              listed.name, model.name, listed.columns, listed.definition
+            )
+        when 'unique'
+          then
+            format(
+              'alter table integrity.%I add constraint %I unique (%s) %s',
+              model.name, listed.name, listed.columns, listed.definition
+            )
+        else
+          format(
+            'alter table integrity.%I add constraint %I %s',
+            model.name,
+            listed.name,
+            regexp_replace(listed.definition, ' references .*\.(\w+) \(', ' references integrity.model_\1 (')
+          )
+      end as statement
     from integrity.law as listed
+    cross join lateral (select 'model_' || listed.relation as name) as model
+    where listed.chosen is not false
     order by listed.position
   loop
-    execute format('alter table integrity.%I add constraint %I %s', 'model_' || law.relation, law.name, law.definition);
+    execute law.statement;
   end loop;
 
   insert into integrity.guard (kind, identity, expected, definition, position, waiting, stands_in_for)
@@ -81,7 +88,10 @@ begin
   modelled as (
     select
       model.kind,
-      replace(model.identity, 'integrity.model_', app || '.') as identity,
+      case model.kind
+        when 'index' then format('%s.%I', app, listed.name)
+        else replace(model.identity, 'integrity.model_', app || '.')
+      end as identity,
       replace(
         replace(model.facts::text, 'integrity.model_', replace(app, '"', '\"') || '.'),
         'model_',
@@ -95,6 +105,12 @@ begin
               'create unique index concurrently %I on %s.%I (%s)',
               listed.name, app, listed.relation, listed.columns
             )
+        when 'unique index'
+          then
+            format(
+              'create unique index concurrently %I on %s.%I (%s) %s',
+              listed.name, app, listed.relation, listed.columns, listed.definition
+            )
         else
           format(
             'alter table %s.%I add constraint %I %s not valid',
@@ -104,8 +120,11 @@ begin
     from found as model
     inner join integrity.law as listed
       on
-        model.kind = 'constraint'
-        and model.identity = format('%I on integrity.%I', listed.name, 'model_' || listed.relation)
+        model.parent = format('integrity.%I', 'model_' || listed.relation)
+        and case model.kind
+          when 'constraint' then model.identity = format('%I on %s', listed.name, model.parent)
+          when 'index' then model.identity = format('integrity.%I', listed.name)
+        end
   ),
 
   observed as (
@@ -208,17 +227,12 @@ begin
         and found.parent not like 'integrity.%'
       )
       and found.kind not in ('setting', 'subscription', 'role')
-      -- Rules added by a user, with their views and repairs, are not part of the layer.
       and not exists (
         select
-        from integrity.rule as rule
+        from integrity.added_entry as added
         where
-          rule.rule <> all(known_rules)
-          and found.identity in (
-            format('integrity.rule where rule = %L', rule.rule),
-            format('integrity.%I', rule.rule),
-            format('integrity.%I(bigint[], text[], jsonb)', 'repair_' || rule.rule)
-          )
+          added.identity = found.identity
+          and not added.is_enforced
       )
   ),
 
@@ -271,15 +285,15 @@ begin
         ruled.object_id,
         ruled.identity
     ),
-    ruled.kind = 'constraint'
+    ruled.kind in ('constraint', 'index')
     and ruled.identity <> all(coalesce(once_enforced, array[]::text[]))
     and not exists (
       select
       from found
       where
-        found.kind = 'constraint'
+        found.kind = ruled.kind
         and found.identity = ruled.identity
-        and (found.facts ->> 'validated')::boolean
+        and coalesce((found.facts ->> 'validated')::boolean, (found.facts ->> 'valid')::boolean)
     ),
     (
       select format('%I on %s.%I', listed.name, app, listed.relation)
@@ -293,6 +307,7 @@ begin
   for law in
     select distinct listed.relation
     from integrity.law as listed
+    where listed.chosen is not false
   loop
     -- CASCADE, since they reference each other.
     execute format('drop table integrity.%I cascade', 'model_' || law.relation);
@@ -303,6 +318,6 @@ end
 $$;
 
 comment on function integrity.record_guards(text[]) is
-'Rewrites integrity.guard from the layer as it is now, and seals it. Last step of a migration, which passes the rules that it adds. Called by hand, it accepts every change made to the layer: look at integrity.guard_status first.';
+'Rewrites integrity.guard from the layer as it is now, and seals it. Last step of a migration, which passes the rules that it adds as new_rules: they are the layer''s own from then on. Called by hand, it accepts every change made to the layer: look at integrity.guard_status first.';
 
 revoke all on function integrity.record_guards(text[]) from public;

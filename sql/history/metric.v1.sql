@@ -40,11 +40,11 @@ where guard.damage
 union all
 select
   'quest_integrity_law_unenforced' as name,
-  'Constraints of the law that are not enforced on every row.' as meaning,
+  'Constraints of the law that are not enforced on every row; those on request count when they were asked for.' as meaning,
   '{}' as labels,
   count(*) as value
 from integrity.law_status as status
-where status.state <> 'enforced'
+where status.state not in ('enforced', 'not requested')
 union all
 select
   'quest_integrity_last_audit_timestamp_seconds' as name,

@@ -74,6 +74,7 @@ begin
   from integrity.rule as rule
   left join found
     on rule.rule = found.rule
+  where rule.severity <> 'off'
   group by
     rule.rule,
     rule.severity;

@@ -19,12 +19,14 @@ begin
   where law.name = constraint_name;
 
   case subject.kind
-    when 'unique' then
+    when 'unique', 'unique index' then
       execute format(
         'select count(*)
-        from (select from %1$s where (%2$s) is not null group by %2$s having count(*) > 1) as duplicate',
+        from (select from %1$s where (%2$s) is not null and %3$s group by %2$s having count(*) > 1) as duplicate',
         subject.relation,
-        subject.columns
+        subject.columns,
+        -- Of an index, which rows are in it.
+        coalesce(substring(subject.definition from '^where (.*)'), 'true')
       )
       into obstacles;
     when 'check' then

@@ -10,6 +10,7 @@ with placed as (
     law.waits,
     law.stand_in,
     law.rules,
+    law.chosen,
     law.position,
     installation.app_schema,
     class.oid as relation_id,
@@ -26,10 +27,16 @@ observed as (
   select
     placed.*,
     case
+      when
+        placed.chosen is false
+        and own.oid is null
+        and own_index.indexrelid is null
+        then 'not requested'
       when own.convalidated and stand_in.oid is not null then 'stood in for'
       when own.convalidated then 'enforced'
       when own.oid is not null then 'not validated'
       when not own_index.indisvalid then 'index invalid'
+      when own_index.indisvalid and placed.kind = 'unique index' then 'enforced'
       when own_index.indisvalid then 'index built'
       when needed.oid is null and placed.requires is not null then 'waiting'
       else 'missing'
@@ -89,6 +96,12 @@ select
                 'create unique index concurrently %I on %I.%I (%s)',
                 observed.name, observed.app_schema, observed.relation, observed.columns
               )
+          when 'unique index'
+            then
+              format(
+                'create unique index concurrently %I on %I.%I (%s) %s',
+                observed.name, observed.app_schema, observed.relation, observed.columns, observed.definition
+              )
           else
             format(
               'alter table %I.%I add constraint %I %s not valid',
@@ -96,10 +109,11 @@ select
             )
         end
   end as statement,
-  observed.position
+  observed.position,
+  observed.chosen
 from observed;
 
 comment on view integrity.law_status is
-'Every constraint of the law with its state (missing, waiting, index invalid, index built, not validated, stood in for, enforced) and the statement that takes it one step further, NULL when there is none.';
+'Every constraint of the law with its state (not requested, missing, waiting, index invalid, index built, not validated, stood in for, enforced) and the statement that takes it one step further, NULL when there is none.';
 
 revoke all on integrity.law_status from public;

@@ -47,8 +47,13 @@ begin
   ) as violation
   inner join integrity.repair_order as repair_order
     on violation.rule = repair_order.rule
+  inner join integrity.repair_run as run
+    on of_run = run.id
   where
-    violation.repair is not null
+    case
+      when repair_order.option is null then violation.repair is not null
+      else run.options ? repair_order.option
+    end
     and violation.quest_id is not null
     and (of_rules is null or violation.rule = any(of_rules))
     and not exists (

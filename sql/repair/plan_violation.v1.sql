@@ -18,7 +18,10 @@ begin
       on violation.rule = repair_order.rule
     where
       violation.key = violation_key
-      and violation.repair is not null
+      and (
+        violation.repair is not null
+        or repair_order.option is not null
+      )
   )
 
   insert into integrity.repair_item (run, rule, key, quest_id)
@@ -32,12 +35,17 @@ begin
     on subject.quest_id = violation.quest_id
   inner join integrity.repair_order as repair_order
     on violation.rule = repair_order.rule
+  inner join integrity.repair_run as run
+    on of_run = run.id
   where
-    violation.repair is not null
-    and (
+    (
       repair_order.position < subject.position
       or violation.key = violation_key
     )
+    and case
+      when repair_order.option is null then violation.repair is not null
+      else run.options ? repair_order.option
+    end
   order by
     repair_order.position,
     violation.key;

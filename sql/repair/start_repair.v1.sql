@@ -23,6 +23,6 @@ as $$
 $$;
 
 comment on function integrity.start_repair(text, jsonb) is
-'Starts a repair run and returns its id. Option missing_participant: create or revoke, see integrity.repair_approved_without_participant(). Without it, the violations in integrity.unvouched_approval are left undecided.';
+'Starts a repair run and returns its id. Option missing_participant: create or revoke, see integrity.repair_approved_without_participant(). Without it, the violations in integrity.unvouched_approval are left undecided. Option unapproved: approve or drop, see integrity.repair_participant_without_approval(). Without it, that rule is not repaired.';
 
 revoke all on function integrity.start_repair(text, jsonb) from public;

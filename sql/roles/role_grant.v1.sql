@@ -61,7 +61,10 @@ with listed (grantees, kind, target, rights) as (
   -- What triggers and repairs need on the app's tables, and nothing else.
   ('owner', 'table', 'app.users_user', 'select (id, username)'),
   ('owner', 'table', 'app.quests_quest', 'select, update (status, assigned_to_id, integrity_assigned)'),
-  ('owner', 'table', 'app.applications_application', 'select, update (status, integrity_approved)'),
+  (
+    'owner', 'table', 'app.applications_application',
+    'select, insert, delete, update (status, integrity_approved)'
+  ),
   ('owner', 'table', 'app.quests_questparticipant', 'select, insert, update, delete')
 ),
 
@@ -112,7 +115,11 @@ placed as materialized (
     'usage' as rights
   from integrity.installation as installation
   inner join pg_catalog.pg_attrdef as default_value
-    on default_value.adrelid = to_regclass(format('%I.quests_questparticipant', installation.app_schema))
+    on
+      default_value.adrelid in (
+        to_regclass(format('%I.applications_application', installation.app_schema)),
+        to_regclass(format('%I.quests_questparticipant', installation.app_schema))
+      )
   inner join pg_catalog.pg_depend as dependency
     on
       dependency.classid = 'pg_attrdef'::regclass

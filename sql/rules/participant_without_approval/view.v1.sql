@@ -28,6 +28,6 @@ where
   );
 
 comment on view integrity.participant_without_approval is
-'Warning. Active participants without an approved application. Not repaired: a user may join directly, so a person decides.';
+'Warning. Active participants without an approved application. Repaired on request only: a user may join directly, so a person decides.';
 
 revoke all on integrity.participant_without_approval from public;
