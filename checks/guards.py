@@ -4,6 +4,7 @@ Its SQL is run from the package's own files, so that it can be trusted when the 
 """
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ VIEWS = (
     *(f"guards/guard_{part}" for part in (*_PARTS, "compared", "fit", "detached")),
 )
 ADDED = "select relation, status, position from integrity.status where not built_in"
+ENFORCED = "select distinct unnest(rules) from integrity.law where built_in and chosen order by 1"
 STATUS_CHECKS = r"%\_status\_known"
 # Settings that change how PostgreSQL prints a definition.
 PLAIN = (
@@ -87,7 +89,8 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
     tried: set[Guard] = set()
     while guard := next((each for each in damaged(connection) if each.mend and each not in tried), None):
         tried.add(guard)
-        if guard.kind == "constraint" and guard.status in BUILDING and " on integrity." not in guard.identity:
+        is_law = guard.kind in {"constraint", "index"} and not re.search(r"(^| on )integrity\.", guard.identity)
+        if is_law and guard.status in BUILDING:
             continue
         try:
             ddl.run(connection, str(guard.mend), policy)
@@ -98,15 +101,37 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
     return read(connection)
 
 
+def enforce(
+    connection: psycopg.Connection[Any], policy: ddl.LockPolicy, names: Sequence[str] | None = None, **showing: Any
+) -> list[law.Unenforced]:
+    """Enforce constraints as far as the rows allow, and note which: from then on it is damage when one is not.
+
+    Args:
+        connection: in autocommit mode, of the tables' owner.
+        policy: how to wait for locks.
+        names: only these constraints; all of them when None.
+        showing: as of `law.advance`.
+
+    Returns:
+        What is still not enforced.
+    """
+    remaining = law.advance(connection, policy, names, **showing)
+    read(connection)
+    return remaining
+
+
 def differences(connection: psycopg.Connection[Any]) -> list[Guard]:
     """Compare the manifest itself with what this package writes into an empty database, on a throw-away server."""
     schema = violations.app_schema(connection)
+    enforced = connection.execute(ENFORCED).fetchall()
     with server.throwaway() as running:
         target = Target(running.url, "throw-away server")
         with target.connect(autocommit=True) as reference:
             reference.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
             migrate.upgrade(target, x=[f"app-schema={schema}"])
             _add_statuses(reference, connection.execute(ADDED).fetchall())
+            for rule in enforced:
+                reference.execute("select integrity.enforce(%s)", rule)
             expected = dict(reference.execute(_body("guards/guard_portable")).fetchall())
     found = dict(connection.execute(_body("guards/guard_portable")).fetchall())
     return [

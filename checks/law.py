@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.rows import class_row
 
 from checks import ddl
+from checks.errors import UserError
 
 NEXT_STEP = """
 select name, state, statement, waits
@@ -43,6 +44,17 @@ order by position
 LONGEST_WAIT_SECONDS = 24 * 60 * 60.0
 
 Violation = (errors.UniqueViolation, errors.CheckViolation, errors.ForeignKeyViolation)
+
+
+# What functions of the layer say to whoever asks for something that cannot be.
+Refusal = (
+    errors.DependentObjectsStillExist,
+    errors.DuplicateObject,
+    errors.FeatureNotSupported,
+    errors.InvalidParameterValue,
+    errors.ObjectNotInPrerequisiteState,
+    errors.UndefinedObject,
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,41 @@ def advance(
                 _drop_failed_build(connection, policy, step.name)
     remaining = connection.execute(REMAINING, {"names": wanted}).fetchall()
     return [Unenforced(name, state, tuple(rules)) for name, state, rules in remaining]
+
+
+def of_rule(connection: psycopg.Connection[Any], rule: str) -> list[str]:
+    """Return the names of the constraints that enforce a rule."""
+    query = "select name from integrity.law where %s = any(rules) order by position"
+    return [name for (name,) in connection.execute(query, [rule])]
+
+
+def change(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, what: str, function: str, *given: str) -> None:
+    """Call a function of the layer that changes the law, in a transaction of its own; retry when a lock times out.
+
+    Args:
+        connection: in autocommit mode, of the tables' owner.
+        policy: how to wait for locks.
+        what: what is being changed, for the line printed before each pause.
+        function: its name in schema integrity.
+        given: its arguments.
+
+    Raises:
+        UserError: the function refuses.
+    """
+    call = sql.SQL("select {}({})").format(
+        sql.Identifier("integrity", function), sql.SQL(", ").join([sql.Placeholder()] * len(given))
+    )
+
+    def attempt() -> None:
+        with connection.transaction():
+            connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'".encode())
+            connection.execute(call, given)
+
+    try:
+        ddl.retrying(policy, what)(attempt)
+    except Refusal as error:
+        hint = error.diag.message_hint or ""
+        raise UserError(f"{error.diag.message_primary}: {hint[:1].lower()}{hint[1:].rstrip('.')}") from error
 
 
 def _planned(connection: psycopg.Connection[Any], names: list[str] | None, skip: list[str]) -> int:

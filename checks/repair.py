@@ -76,7 +76,8 @@ order by number
 class Options:
     """What to repair and how; batch_size and limit count violations.
 
-    Without missing_participant, create or revoke, what `checks.undecided` counts is left.
+    Without missing_participant, create or revoke, what `checks.undecided` counts is left; without unapproved, approve
+    or drop, participants without an approval.
     """
 
     scope: Scope
@@ -84,6 +85,7 @@ class Options:
     batch_size: int = 500
     limit: int | None = None
     reason: str | None = None
+    unapproved: str | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,8 @@ def rehearse(connection: psycopg.Connection[Any], key: str, options: Options) ->
 
 def start(connection: psycopg.Connection[Any], options: Options) -> int:
     """Start a run and return its number."""
-    settings = {"missing_participant": options.missing_participant} if options.missing_participant else {}
+    answers = {"missing_participant": options.missing_participant, "unapproved": options.unapproved}
+    settings = {name: answer for name, answer in answers.items() if answer}
     return int(_value(connection, "select integrity.start_repair(%s, %s)", options.reason, Jsonb(settings)))
 
 

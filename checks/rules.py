@@ -1,5 +1,6 @@
 """What the rules are, and what there is to know about one violation."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -24,7 +25,21 @@ select
   coalesce(
     (select array_agg(law.name order by law.position) from integrity.law as law where rule.rule = any(law.rules)),
     array[]::text[]
-  ) as enforced_by
+  ) as enforced_by,
+  case
+    when exists (select from integrity.law as law where rule.rule = any(law.rules) and law.chosen is null)
+      then 'always'
+    else
+      coalesce(
+        (
+          select case when bool_or(law.chosen) then 'on request: yes' else 'on request: no' end
+          from integrity.law as law
+          where rule.rule = any(law.rules)
+          having count(*) > 0
+        ),
+        'never'
+      )
+  end as enforced
 from integrity.rule as rule
 left join pg_catalog.pg_proc as repair
   on
@@ -77,7 +92,10 @@ MOST_EVENTS = 50
 
 @dataclass(frozen=True)
 class Rule:
-    """A row of integrity.rule, with its repair function and that function's comment if it has one, and its law."""
+    """A row of integrity.rule, with its repair function and that function's comment if it has one, and its law.
+
+    `enforced`: always, on request: yes, on request: no, or never.
+    """
 
     rule: str
     severity: str
@@ -87,6 +105,7 @@ class Rule:
     repair: str | None
     repair_meaning: str | None
     enforced_by: list[str]
+    enforced: str
 
 
 @dataclass(frozen=True)
@@ -170,8 +189,8 @@ def story(connection: psycopg.Connection[Any], key: str) -> Story:
     found = _violation(connection, rule, key)
     with connection.cursor(row_factory=dict_row) as cursor:
         events = cursor.execute(HISTORY, [found.quest_id, MOST_EVENTS]).fetchall()[::-1]
-    choices = tuple(undecided.CHOICES) if connection.execute(UNVOUCHED, [found.application_id]).fetchone() else ()
-    repaired, changes, unknown = _rehearsed(connection, found, *choices[:1])
+    choices = _choices(connection, found)
+    repaired, changes, unknown = _rehearsed(connection, found, choices)
     statements = _statements(connection, found, choices)
     return Story(found, rule, _rows(connection, found), events, statements, repaired, changes, unknown)
 
@@ -194,13 +213,23 @@ def _rows(connection: psycopg.Connection[Any], found: Violation) -> list[Row] | 
         return None
 
 
+def _choices(connection: psycopg.Connection[Any], found: Violation) -> list[dict[str, str]]:
+    """Return the options of a repair among which a person has to choose, none where there is one repair or none."""
+    if found.rule == undecided.UNAPPROVED:
+        return [{"unapproved": answer} for answer in undecided.ANSWERS]
+    if connection.execute(UNVOUCHED, [found.application_id]).fetchone():
+        return [{"missing_participant": choice} for choice in undecided.CHOICES]
+    return []
+
+
 def _rehearsed(
-    connection: psycopg.Connection[Any], found: Violation, choice: str | None = None
+    connection: psycopg.Connection[Any], found: Violation, choices: Sequence[dict[str, str]]
 ) -> tuple[repair.Result | None, list[repair.Change], str | None]:
-    if found.repair is None:
+    if found.repair is None and not choices:
         return None, [], None
+    answers: dict[str, Any] = choices[0] if choices else {}
     try:
-        return *repair.rehearse(connection, found.key, repair.Options(EVERYTHING, choice, reason="explain")), None
+        return *repair.rehearse(connection, found.key, repair.Options(EVERYTHING, reason="explain", **answers)), None
     except psycopg.Error as error:
         # Who may not repair, or not now, is told so instead.
         if connection.broken:
@@ -208,8 +237,8 @@ def _rehearsed(
         return None, [], str(error.diag.message_primary or error)
 
 
-def _statements(connection: psycopg.Connection[Any], found: Violation, choices: Sequence[str]) -> list[str]:
-    if found.repair is None:
+def _statements(connection: psycopg.Connection[Any], found: Violation, choices: Sequence[dict[str, str]]) -> list[str]:
+    if found.repair is None and not choices:
         return []
     call = sql.SQL("select integrity.repair_violation({}, 'why'").format(sql.Literal(found.key)).as_string(connection)
-    return [f'{call}, \'{{"missing_participant": "{choice}"}}\');' for choice in choices] or [f"{call});"]
+    return [f"{call}, '{json.dumps(choice)}');" for choice in choices] or [f"{call});"]

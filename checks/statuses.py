@@ -3,10 +3,9 @@
 The database decides and changes everything in one transaction; here it is tried again for the lock, then validated.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
-from psycopg import errors
 from psycopg.rows import dict_row
 
 from checks import ddl, guards, law
@@ -29,15 +28,6 @@ order by relation, position
 """
 
 CONSTRAINT = r"select name from integrity.law where relation = %s and name like '%%\_status\_known'"
-
-# What integrity.add_status() and integrity.remove_status() say to whoever asks for something that cannot be.
-Refusal = (
-    errors.DependentObjectsStillExist,
-    errors.DuplicateObject,
-    errors.InvalidParameterValue,
-    errors.ObjectNotInPrerequisiteState,
-    errors.UndefinedObject,
-)
 
 
 def read(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
@@ -73,7 +63,7 @@ def add(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) 
         UserError: there is no such table, it has that status already, or that is no status.
     """
     relation, status = parse(text)
-    _change(connection, policy, "add", relation, status)
+    law.change(connection, policy, f"statuses of {relation}", "add_status", relation, status)
     return _enforce(connection, policy, relation)
 
 
@@ -84,12 +74,12 @@ def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: st
         UserError: there is no such status, it is built in, or a row has it.
     """
     relation, status = parse(text)
-    _change(connection, policy, "remove", relation, status)
+    law.change(connection, policy, f"statuses of {relation}", "remove_status", relation, status)
     # Who had written it and not committed yet was not seen; the change has waited for them, and from then on it is
     # refused.
     held = connection.execute("select integrity.rows_with_status(%s, %s)", [relation, status]).fetchone()
     if held and held[0]:
-        _change(connection, policy, "add", relation, status)
+        law.change(connection, policy, f"statuses of {relation}", "add_status", relation, status)
         _enforce(connection, policy, relation)
         raise UserError(
             f"status {status!r} stays: rows of {relation} were given it meanwhile; give them another one, then run it "
@@ -98,29 +88,5 @@ def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: st
     return _enforce(connection, policy, relation)
 
 
-def _change(
-    connection: psycopg.Connection[Any],
-    policy: ddl.LockPolicy,
-    how: Literal["add", "remove"],
-    relation: str,
-    status: str,
-) -> None:
-    def attempt() -> None:
-        with connection.transaction():
-            connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'")
-            connection.execute(f"select integrity.{how}_status(%s, %s)", [relation, status])
-
-    try:
-        ddl.retrying(policy, f"statuses of {relation}")(attempt)
-    except Refusal as error:
-        hint = error.diag.message_hint or ""
-        raise UserError(f"{error.diag.message_primary}: {hint[:1].lower()}{hint[1:].rstrip('.')}") from error
-
-
 def _enforce(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, relation: str) -> list[law.Unenforced]:
-    names = [name for (name,) in connection.execute(CONSTRAINT, [relation])]
-    remaining = law.advance(connection, policy, names)
-    if not remaining:
-        # Notes what is enforced from now on.
-        guards.read(connection)
-    return remaining
+    return guards.enforce(connection, policy, [name for (name,) in connection.execute(CONSTRAINT, [relation])])

@@ -1,4 +1,4 @@
-"""Approvals whose participants were lost or have left: nobody can tell, so a person decides what a repair does."""
+"""What a person decides: approvals whose participants were lost or have left, and participants without an approval."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,10 @@ from checks import repair
 
 RULE = "approved_without_participant"
 CHOICES = {"create": "all of them take part again", "revoke": "all of these applications become kicked"}
+
+# Repaired on request only: the app lets people join directly.
+UNAPPROVED = "participant_without_approval"
+ANSWERS = {"approve": "each gets an approved application", "drop": "each is dropped from the quest"}
 
 # Of the approvals without a participant in scope, those that no event vouches for, and all of them.
 UNDECIDED = """

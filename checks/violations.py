@@ -37,6 +37,8 @@ with chosen as (
 )
 """
 
+OFF = "select rule from integrity.rule where severity = 'off' and rule = any(%s) order by position"
+
 IN_SCOPE = """
   (%(user)s::uuid is null or violation.user_id = %(user)s)
   and (%(quest)s::bigint is null or violation.quest_id = %(quest)s)
@@ -132,15 +134,21 @@ class Scope(NamedTuple):
         """Return the scope as query parameters."""
         return self._asdict() | {"severities": json.dumps(dict(self.severities))}
 
-    def query(self, text: str, first: str = "chosen.position") -> sql.Composed:
+    def query(self, connection: psycopg.Connection[Any], text: str, first: str = "chosen.position") -> sql.Composed:
         """Return a query of ours that reads violations, from where those in scope are found soonest.
 
         Args:
+            connection: to the database that is audited.
             text: the query.
             first: the column to order violations by before anything else.
         """
         everything = self.user is None and self.quest is None
-        source = sql.SQL("integrity.audit()" if everything else "integrity.violations")
+        source: sql.Composable = sql.SQL("integrity.audit()" if everything else "integrity.violations")
+        on = [rule for rule, severity in self.severities.items() if severity != "off"]
+        if on and (added := connection.execute(OFF, [on]).fetchall()):
+            # The database leaves them out.
+            parts = (sql.SQL("select * from integrity.{}").format(sql.Identifier(rule)) for (rule,) in added)
+            source = sql.SQL("(select * from {} union all {})").format(source, sql.SQL(" union all ").join(parts))
         return sql.SQL(text).format(source=source, first=sql.SQL(first))
 
 
@@ -270,7 +278,7 @@ def require_rules(connection: psycopg.Connection[Any], rules: Sequence[str]) -> 
 def report(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Report:
     """Count the violations in scope, by rule, zero counts included."""
     with connection.cursor(row_factory=class_row(RuleCount)) as cursor:
-        *counts, every_rule = cursor.execute(scope.query(COUNTS), scope.parameters())
+        *counts, every_rule = cursor.execute(scope.query(connection, COUNTS), scope.parameters())
     with connection.cursor(row_factory=class_row(Totals)) as cursor:
         totals = sql.SQL(TOTALS).format(schema=sql.Identifier(app_schema(connection)))
         found = cursor.execute(totals, scope.parameters()).fetchone()
@@ -294,7 +302,7 @@ def read(
         # A connection of Django's leaves jsonb as text.
         cursor.adapters.register_loader("jsonb", JsonbLoader)
         first = "violation.quest_id" if by_quest else "chosen.position"
-        yield from cursor.execute(scope.query(VIOLATIONS, first), scope.parameters())
+        yield from cursor.execute(scope.query(connection, VIOLATIONS, first), scope.parameters())
 
 
 class FailedTransactionError(UserError):

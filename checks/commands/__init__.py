@@ -28,7 +28,7 @@ EXIT_DAMAGE = 3
 
 ORDER = (
     *("upgrade", "audit", "explain", "rules", "validate", "repairs", "undo", "events", "history", "guards"),
-    *("metrics", "report", "statuses", "around", "detach", "attach", "downgrade", "server", "demo"),
+    *("metrics", "report", "statuses", "enforce", "relax", "around", "detach", "attach", "downgrade", "server", "demo"),
 )
 
 

@@ -28,6 +28,10 @@ def audit(
         Literal["create", "revoke"] | None,
         typer.Option(help="Approval without a participant: create the participant, or revoke the approval."),
     ] = None,
+    unapproved: Annotated[
+        Literal["approve", "drop"] | None,
+        typer.Option(help="Participant without an approval: approve an application, or drop the participant."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Repair at most N violations.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Violations per transaction.")] = 500,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; kept with the repair.")] = None,
@@ -48,11 +52,17 @@ def audit(
 
     Example: quest-integrity audit --fix-issues --dry-run
     """
-    from checks import formats, history, render, repair, violations
+    from checks import formats, history, render, repair, undecided, violations
     from checks.commands import auditing
 
     if dry_run and not fix_issues:
         raise UserError("--dry-run shows what a repair would do: use it together with --fix-issues")
+    if (unapproved is not None) != (fix_issues and rule == [undecided.UNAPPROVED]):
+        answers = " or ".join(f"{answer} ({effect})" for answer, effect in undecided.ANSWERS.items())
+        raise UserError(
+            "participants without an approval are repaired on request only, since people may join directly: use "
+            f"--fix-issues --rule {undecided.UNAPPROVED} --unapproved {answers}"
+        )
     if record and (user is not None or quest is not None or rule):
         raise UserError("--record keeps audits of everything: use it without --user, --quest and --rule")
     with (
@@ -71,7 +81,7 @@ def audit(
         is_screen = form == "table" and on.is_terminal
         repaired = None
         if fix_issues:
-            chosen = repair.Options(scope, missing_participant, batch_size, limit, reason)
+            chosen = repair.Options(scope, missing_participant, batch_size, limit, reason, unapproved)
             repaired = auditing.ask_and_repair(connection, chosen, kept, dry_run=dry_run, yes=yes, by_quest=is_screen)
         if record:
             history.record(connection)
@@ -104,18 +114,16 @@ def validate(context: typer.Context) -> None:
 
     Example: quest-integrity validate
     """
-    from checks import guards, law, render
+    from checks import guards, render
     from checks.ddl import LockPolicy
     from checks.progress import Progress
     from checks.screens.guards import show_unenforced
 
     with connected(context) as connection:
         with Progress() as progress:
-            remaining = law.advance(
+            remaining = guards.enforce(
                 connection, LockPolicy(), show=lambda done, planned: progress.at("validate", done, planned)
             )
-        # Notes what is enforced from now on.
-        guards.read(connection)
         if remaining:
             show_unenforced(remaining, render.console())
             render.say(

@@ -66,8 +66,9 @@ def ask_and_repair(
     chosen = replace(options, scope=options.scope._replace(rules=[count.rule for count in before.counts]))
     if not dry_run and not chosen.missing_participant:
         chosen = replace(chosen, missing_participant=_decide(undecided.count(connection, chosen)))
-    if not dry_run and not yes and (before.repairable or not sys.stdin.isatty()):
-        question = f"Repair {render.count(before.repairable, 'violation')}?"
+    repairable = sum(count.violations for count in before.counts) if chosen.unapproved else before.repairable
+    if not dry_run and not yes and (repairable or not sys.stdin.isatty()):
+        question = f"Repair {render.count(repairable, 'violation')}?"
         confirm(question, "--fix-issues changes rows", "preview with --dry-run")
     with Progress() as progress:
 

@@ -12,6 +12,7 @@ from checks.rules import MOST_EVENTS, Row, Rule, Story
 from checks.screens.audit import in_words, quest_title
 from checks.screens.changes import row_key, show_change
 from checks.screens.log import show_event
+from checks.undecided import ANSWERS, UNAPPROVED
 from checks.violations import Report, Violation
 
 # Of a quest's rows, these many of those that concern the violation most.
@@ -22,16 +23,18 @@ BY_A_PERSON = "no repair: a person decides"
 def show_rules(rules: Iterable[Rule], report: Report, on: Console) -> None:
     """Print the rules with their counts and what they mean."""
     counts = {counted.rule: counted for counted in report.counts}
-    listing = Listing("rule", "severity", "violations", "category", "repair", "meaning")
+    listing = Listing("rule", "severity", "enforced", "violations", "category", "repair", "meaning")
     for rule in rules:
         counted = counts.get(rule.rule)
         severity, violations = (counted.severity, str(counted.violations)) if counted else ("off", "")
         if on.is_terminal:
             said = count(counted.violations, "violation") if counted else "not audited"
             style = STYLES[severity] if counted is None or counted.violations else ""
-            render.put(on, Whole(rule.rule, "bold"), "  ", Prose(severity, style), f"  {said}", hang=2)
+            enforced = f"; enforced {rule.enforced}"
+            render.put(on, Whole(rule.rule, "bold"), "  ", Prose(severity, style), f"  {said}{enforced}", hang=2)
             render.put(on, rule.meaning, indent=2)
-        listing.add_row(rule.rule, severity, violations, rule.category, rule.repair or "a person decides", rule.meaning)
+        repaired = rule.repair or "a person decides"
+        listing.add_row(rule.rule, severity, rule.enforced, violations, rule.category, repaired, rule.meaning)
     if not on.is_terminal:
         on.print(listing)
 
@@ -45,11 +48,18 @@ def show_rule(rule: Rule, on: Console) -> None:
     render.heading(on, "What repairs it")
     render.put(on, rule.repair_meaning or BY_A_PERSON)
     name = shlex.quote(rule.rule)
-    if rule.repair:
+    if rule.rule == UNAPPROVED:
+        for answer in ANSWERS:
+            render.put(on, Whole(_on_request(answer), "cyan"))
+    elif rule.repair:
         render.put(on, Whole(f"quest-integrity audit --fix-issues --rule {name}", "cyan"))
     render.heading(on, "What enforces it")
-    for constraint in rule.enforced_by or ["nothing: it is reported only"]:
+    render.put(on, rule.enforced)
+    for constraint in rule.enforced_by:
         render.put(on, Whole(constraint))
+    if rule.enforced.startswith("on request"):
+        command = "relax" if rule.enforced.endswith("yes") else "enforce"
+        render.put(on, Whole(f"quest-integrity {command} {name}", "cyan"))
     render.heading(on, "Its violations")
     render.put(on, Whole(f"quest-integrity audit --detailed --rule {name}", "cyan"))
     render.put(on, Whole(f"select * from integrity.{rule.rule};", "cyan"))
@@ -105,11 +115,16 @@ def _show_repair(story: Story, people: People, on: Console) -> None:
         render.put(on, f"-- {BY_A_PERSON}")
         return
     render.put(on, story.rule.repair_meaning or f"the repair {violation.repair}")
-    render.put(on, "with all that is wrong with the quest:")
-    render.put(on, Whole(f"quest-integrity audit --fix-issues --quest {violation.quest_id}", "cyan"))
     several = len(story.statements) > 1
-    if several:
-        render.put(on, "No event says whether the participant was lost or has left: a person decides which.")
+    if violation.repair is None:
+        render.put(on, "The app lets people join directly: a person decides whether that is wrong, and which.")
+        for answer in ANSWERS:
+            render.put(on, Whole(f"{_on_request(answer)} --quest {violation.quest_id}", "cyan"))
+    else:
+        render.put(on, "with all that is wrong with the quest:")
+        render.put(on, Whole(f"quest-integrity audit --fix-issues --quest {violation.quest_id}", "cyan"))
+        if several:
+            render.put(on, "No event says whether the participant was lost or has left: a person decides which.")
     render.put(on, "alone, in psql, one of:" if several else "alone, in psql:")
     for statement in story.statements:
         _show_statement(statement, on)
@@ -121,6 +136,11 @@ def _show_repair(story: Story, people: People, on: Console) -> None:
         render.put(on, Whole(left.key), " is refused", *by)
     for change in story.changes:
         show_change(change, people, on)
+
+
+def _on_request(answer: str) -> str:
+    """Return the command that repairs participants without an approval."""
+    return f"quest-integrity audit --fix-issues --rule {UNAPPROVED} --unapproved {answer}"
 
 
 def _show_statement(statement: str, on: Console) -> None:

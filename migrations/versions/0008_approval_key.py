@@ -77,6 +77,7 @@ def downgrade() -> None:
         drop_key(row)
     forget_law([str(row["name"]) for row in (*ON_REQUEST, KEY)])
     execute(
-        "update integrity.rule set severity = relaxed_severity, relaxed_severity = null where relaxed_severity is not null"
+        "update integrity.rule set severity = relaxed_severity, relaxed_severity = null "
+        "where relaxed_severity is not null"
     )
     execute("select integrity.assemble_violations()")

@@ -40,7 +40,7 @@ where guard.damage
 union all
 select
   'quest_integrity_law_unenforced' as name,
-  'Constraints of the law that are not enforced on every row; those on request count when they were asked for.' as meaning,
+  'Constraints of the law that are not enforced on every row, unless nobody asked for them.' as meaning,
   '{}' as labels,
   count(*) as value
 from integrity.law_status as status

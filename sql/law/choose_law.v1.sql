@@ -34,8 +34,8 @@ begin
   from (
     select
       listed.rule,
-      exists (
-        select
+      (
+        select count(*) > 0
         from integrity.law as law
         where
           listed.rule = any(law.rules)
@@ -55,27 +55,28 @@ begin
   perform integrity.assemble_violations();
 
   -- Rules and constraints of a user's own enter the manifest when they are enforced, and leave it when they are not.
-  select array_agg(entry.identity)
-  into changed
-  from integrity.law as law
-  cross join integrity.installation as installation
-  cross join lateral (
-    values
-    (format('integrity.law where name = %L', law.name)),
-    (format('%I on %I.%I', law.name, installation.app_schema, law.relation)),
-    (format('%I.%I', installation.app_schema, law.name))
-  ) as entry (identity)
-  where law.name = any(names);
-
-  changed := changed || array(
-    select entry.identity
+  changed := array(
+    select
+      unnest(
+        array[
+          format('integrity.law where name = %L', law.name),
+          format('%I on %I.%I', law.name, installation.app_schema, law.relation),
+          format('%I.%I', installation.app_schema, law.name)
+        ]
+      )
+    from integrity.law as law
+    cross join integrity.installation as installation
+    where law.name = any(names)
+    union all
+    select
+      unnest(
+        array[
+          format('integrity.rule where rule = %L', listed.rule),
+          format('integrity.%I', listed.rule),
+          format('integrity.%I(bigint[], text[], jsonb)', 'repair_' || listed.rule)
+        ]
+      )
     from unnest(concerned) as listed (rule)
-    cross join lateral (
-      values
-      (format('integrity.rule where rule = %L', listed.rule)),
-      (format('integrity.%I', listed.rule)),
-      (format('integrity.%I(bigint[], text[], jsonb)', 'repair_' || listed.rule))
-    ) as entry (identity)
   );
 
   perform integrity.rewrite_guards(changed);
