@@ -37,6 +37,9 @@ REFUSALS = {
     "integrity_participant_marker": (500, OUR_FAULT),
     "integrity_quest_marker": (500, OUR_FAULT),
     "integrity_quest_key": (500, OUR_FAULT),
+    "integrity_participant_has_approved_application": (409, "Taking part in this quest needs an approved application."),
+    "integrity_pending_application_key": (409, "You have applied to this quest already."),
+    "integrity_quest_has_one_participant": (409, "Somebody takes part in this quest already."),
 }
 # The app's own unique key, whose name ends in a hash.
 PARTICIPANTS = "quests_questparticipant"

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from checks import migrate
+from checks import ddl, guards, migrate
 from checks.target import Target
 from tests.support import factory, plant
 
@@ -25,8 +25,12 @@ def target_of_template(*, autocommit: bool, **where: Any) -> Target:
     return Target(make_conninfo(**where), "test template")
 
 
-def app_tables(fill: Callable[[_Connection], object] | None = None, revision: str | None = "head") -> Any:
-    """Return a loader for pytest-postgresql: Django's tables, filled, then taken to a revision, or to none."""
+def app_tables(
+    fill: Callable[[_Connection], object] | None = None,
+    revision: str | None = "head",
+    then: Callable[[_Connection], object] | None = None,
+) -> Any:
+    """Return a loader for pytest-postgresql: Django's tables, filled, taken to a revision or to none, then changed."""
 
     def load(**where: Any) -> None:
         target = target_of_template(**where)
@@ -36,8 +40,18 @@ def app_tables(fill: Callable[[_Connection], object] | None = None, revision: st
                 fill(connection)
         if revision is not None:
             migrate.upgrade(target, revision)
+        if then is not None:
+            with target.connect(autocommit=True) as connection:
+                then(connection)
 
     return load
+
+
+def enforce(connection: _Connection) -> None:
+    """Enforce everything that is law on request."""
+    for (rule,) in connection.execute("select unnest(rules) from integrity.law where chosen is not null").fetchall():
+        connection.execute("select integrity.enforce(%s)", [rule])
+    assert guards.enforce(connection, ddl.LockPolicy()) == []
 
 
 def sync_001(connection: _Connection) -> None:
