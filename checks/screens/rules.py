@@ -23,7 +23,7 @@ BY_A_PERSON = "no repair: a person decides"
 def show_rules(rules: Iterable[Rule], report: Report, on: Console) -> None:
     """Print the rules with their counts and what they mean."""
     counts = {counted.rule: counted for counted in report.counts}
-    listing = Listing("rule", "severity", "enforced", "violations", "category", "repair", "meaning")
+    listing = Listing("rule", "severity", "violations", "category", "repair", "enforced", "meaning")
     for rule in rules:
         counted = counts.get(rule.rule)
         severity, violations = (counted.severity, str(counted.violations)) if counted else ("off", "")
@@ -34,7 +34,7 @@ def show_rules(rules: Iterable[Rule], report: Report, on: Console) -> None:
             render.put(on, Whole(rule.rule, "bold"), "  ", Prose(severity, style), f"  {said}{enforced}", hang=2)
             render.put(on, rule.meaning, indent=2)
         repaired = rule.repair or "a person decides"
-        listing.add_row(rule.rule, severity, rule.enforced, violations, rule.category, repaired, rule.meaning)
+        listing.add_row(rule.rule, severity, violations, rule.category, repaired, rule.enforced, rule.meaning)
     if not on.is_terminal:
         on.print(listing)
 

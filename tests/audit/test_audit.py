@@ -129,7 +129,7 @@ def test_own_rules_are_read_in_full(rules: _Connection) -> None:
 
 def test_suspects_know_every_rule_of_the_layer(rules: _Connection) -> None:
     """One that they did not know would be read in full: right, and slow."""
-    listed = rules.execute("select rule from integrity.rule order by rule").fetchall()
+    listed = rules.execute("select rule from integrity.rule where severity <> 'off' order by rule").fetchall()
     assert rules.execute("select rule from integrity.suspects() order by rule").fetchall() == listed
 
 

@@ -15,7 +15,9 @@ def _counts(connection: _Connection) -> dict[str, tuple[int, int, int]]:
 
 
 def test_every_rule_is_there_when_nothing_is_broken(rules: _Connection) -> None:
-    registered = rules.execute("select rule, severity, category from integrity.rule order by position").fetchall()
+    registered = rules.execute(
+        "select rule, severity, category from integrity.rule where severity <> 'off' order by position"
+    ).fetchall()
     found = rules.execute(SUMMARY).fetchall()
     # In the order of the rules: the runner prints it as it comes.
     assert [row[:3] for row in found] == registered

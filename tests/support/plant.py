@@ -189,6 +189,13 @@ def duplicate_pending(connection: _Connection) -> Planted:
     return Planted("duplicate_pending", quest_id, user_id, application_id)
 
 
+def quest_with_several_participants(connection: _Connection) -> Planted:
+    """A quest with two participants, both approved."""
+    quest_id = quest_in_progress(connection)
+    admit(connection, quest_id)
+    return Planted("quest_with_several_participants", quest_id)
+
+
 def completed_quest_unfinished(connection: _Connection) -> Planted:
     """A completed quest with a participant who is still at work."""
     quest_id = factory.quest(connection, status="completed", completed_at=DONE)
@@ -242,6 +249,9 @@ RULES: dict[str, Plant] = {
         unknown_status,
     )
 }
+
+# Rules that are off until a project turns them on.
+OFF: dict[str, Plant] = {"quest_with_several_participants": quest_with_several_participants}
 
 VARIANTS: tuple[Plant, ...] = (
     approved_with_dropped_participant,
