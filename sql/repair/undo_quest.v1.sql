@@ -60,6 +60,32 @@ begin
     restored := restored + 1;
   end loop;
 
+  -- Without an application that the run had inserted, the mechanism drops a participant whom the run had left alone.
+  for effect in
+    select
+      present.relation,
+      present.row_key,
+      present.content as before,
+      dropped.content as after
+    from jsonb_to_recordset(rows_before) as present (relation text, row_key jsonb, content jsonb)
+    inner join integrity.quest_rows(array[of_quest]) as dropped
+      on
+        present.relation = dropped.relation
+        and present.row_key = dropped.row_key
+    left join integrity.repair_effect as recorded
+      on
+        recorded.run = undone_run
+        and recorded.quest_id = of_quest
+        and present.relation = recorded.relation
+        and present.row_key = recorded.row_key
+    where
+      recorded.run is null
+      and present.content <> dropped.content
+      and to_regclass(present.relation) = 'public.quests_questparticipant'::regclass
+  loop
+    perform integrity.restore_row(effect.relation, effect.row_key, effect.before, effect.after);
+  end loop;
+
   perform set_config('integrity.mechanism', mechanism, true);
 
   -- Check the deferred constraints now: a violation at COMMIT would roll back the undo of other quests.

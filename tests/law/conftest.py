@@ -1,4 +1,5 @@
-"""Databases whose tables are Django's, which the layer was attached to: empty ones, and ones with broken rows."""
+"""Databases whose tables are Django's, which the layer was attached to: empty ones, ones
+with broken rows, and one where everything is enforced that can be."""
 
 from typing import Any
 
@@ -7,7 +8,7 @@ from pytest_postgresql import factories
 
 from tests.support import plant
 from tests.support.database import copy_of
-from tests.support.templates import app_tables
+from tests.support.templates import app_tables, enforce
 
 
 def _broken(connection: psycopg.Connection[Any]) -> None:
@@ -23,8 +24,10 @@ adopted_server = factories.postgresql_noproc(dbname="law_adopted", load=[app_tab
 broken_server = factories.postgresql_noproc(dbname="law_broken", load=[app_tables(_broken)])
 duplicated_server = factories.postgresql_noproc(dbname="law_duplicated", load=[app_tables(plant.duplicate_participant)])
 keyless_server = factories.postgresql_noproc(dbname="law_keyless", load=[app_tables(plant.drop_participant_key)])
+enforced_server = factories.postgresql_noproc(dbname="law_enforced", load=[app_tables(then=enforce)])
 
 adopted = copy_of("adopted_server")
 broken = copy_of("broken_server")
 duplicated = copy_of("duplicated_server")
 keyless = copy_of("keyless_server")
+enforced = copy_of("enforced_server")

@@ -7,7 +7,6 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import IsolationLevel
-from pytest_postgresql import factories
 
 from tests.law.cases import (
     Case,
@@ -22,8 +21,7 @@ from tests.law.cases import (
 from tests.law.refusal import Refusal, disable_triggers, rules_broken, run
 from tests.law.test_concurrent import LEVELS, Outcome, Race, Write, until_done_or_blocked
 from tests.support import factory
-from tests.support.database import another, copy_of
-from tests.support.templates import app_tables, enforce
+from tests.support.database import another
 
 _Connection = psycopg.Connection[Any]
 
@@ -41,9 +39,6 @@ ON_REQUEST = {
 OTHERWISE_REFUSED = {("23505", "quests_questparticipant_quest_id_user_id_3ae0c7f5_uniq")}
 CASES: list[Case] = []
 RACES: list[Race] = []
-
-enforced_server = factories.postgresql_noproc(dbname="law_enforced", load=[app_tables(then=enforce)])
-enforced = copy_of("enforced_server")
 
 
 def breaks(constraint: str, *, healed: bool = False) -> Callable[[Steps], Steps]:

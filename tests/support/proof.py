@@ -74,3 +74,12 @@ def assert_planted(connection: _Connection, *planted: Planted) -> None:
         assert each.place in found
     companions = sorted(rule for each in planted for rule in each.accompanied_by)
     assert sorted(place[0] for place in found - {each.place for each in planted}) == companions
+
+
+def rows_of_app(connection: _Connection) -> dict[str, list[Any]]:
+    """Read every row of the three tables, whole."""
+    tables = ("quests_quest", "applications_application", "quests_questparticipant")
+    return {
+        table: connection.execute(f"select to_jsonb(t) from {table} as t order by id".encode()).fetchall()
+        for table in tables
+    }

@@ -1,0 +1,345 @@
+"""`quest-integrity enforce` and `relax`: what they change, what they leave, and what they say to what cannot be."""
+
+import csv
+import io
+from typing import Any
+
+import alembic.command
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from checks import attachment, ddl, guards, law, migrate
+from tests.law.test_on_request import ON_REQUEST
+from tests.support import catalog, cli, factory, plant
+from tests.support.database import another, target_of
+from tests.support.guards import statuses as wrong_guards
+
+_Connection = psycopg.Connection[Any]
+
+RULES = {rule: constraint for constraint, (rule, *_) in ON_REQUEST.items()}
+SEVERITIES = {
+    "participant_without_approval": "warning",
+    "duplicate_pending": "warning",
+    "quest_with_several_participants": "off",
+}
+PLANTS = plant.RULES | plant.OFF
+CONSTRAINTS = """
+select relname from pg_class where relname = any(%s)
+union
+select conname from pg_constraint where conname = any(%s)
+"""
+
+every_rule = pytest.mark.parametrize("rule", RULES)
+
+
+def _damaged(connection: _Connection) -> list[guards.Guard]:
+    connection.commit()
+    return guards.damaged(connection)
+
+
+def _listed(connection: _Connection, rule: str) -> dict[str, str]:
+    rows = csv.DictReader(io.StringIO(cli.run(connection, "rules", "--format", "csv").out))
+    return next(row for row in rows if row["rule"] == rule)
+
+
+def _present(connection: _Connection) -> set[str]:
+    return {name for (name,) in connection.execute(CONSTRAINTS, [list(ON_REQUEST)] * 2)}
+
+
+def _state(connection: _Connection, rule: str) -> str:
+    found = connection.execute("select state from integrity.law_status where name = %s", [RULES[rule]]).fetchone()
+    assert found is not None
+    return str(found[0])
+
+
+@every_rule
+def test_enforced_and_relaxed(rule: str, app_only: _Connection) -> None:
+    cli.run(app_only, "upgrade")
+    before = catalog.snapshot(app_only)
+    assert (_listed(app_only, rule)["severity"], _listed(app_only, rule)["enforced"]) == (
+        SEVERITIES[rule],
+        "on request: no",
+    )
+
+    ran = cli.run(app_only, "enforce", rule)
+    assert (ran.code, ran.out, ran.err.splitlines()[-1]) == (0, "", f"enforced: {rule}")
+    assert (_listed(app_only, rule)["severity"], _listed(app_only, rule)["enforced"]) == ("error", "on request: yes")
+    assert _present(app_only) == {RULES[rule]}
+    app_only.commit()
+    assert wrong_guards(app_only) == {}
+    assert app_only.execute("select from integrity.guard where waiting").fetchall() == []
+
+    ran = cli.run(app_only, "relax", rule)
+    assert (ran.code, ran.out, ran.err.splitlines()[-1]) == (0, "", f"relaxed: {rule}")
+    assert _present(app_only) == set()
+    assert catalog.changed(before, catalog.snapshot(app_only)) == {}
+    assert wrong_guards(app_only) == {}
+    assert app_only.execute("select kind, before, after from integrity.event order by id").fetchall() == [
+        ("rule_enforced", {rule: SEVERITIES[rule]}, {rule: "error"}),
+        ("rule_relaxed", {rule: "error"}, {rule: SEVERITIES[rule]}),
+    ]
+
+
+@every_rule
+def test_twice_changes_nothing_more(rule: str, migrated: _Connection) -> None:
+    for command in ("enforce", "enforce", "relax", "relax"):
+        assert cli.run(migrated, command, rule).code == 0
+    assert len(migrated.execute("select from integrity.event").fetchall()) == 2
+
+
+@pytest.mark.parametrize("command", ["enforce", "relax"])
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        ("approved_without_participant", "rule approved_without_participant is always enforced: "),
+        ("completed_quest_unfinished", "no constraint can enforce rule completed_quest_unfinished: a constraint reads"),
+        ("duplicate_pendin", "there is no rule 'duplicate_pendin' (did you mean duplicate_pending?)"),
+    ],
+)
+def test_what_cannot_be(command: str, rule: str, sentence: str, migrated: _Connection) -> None:
+    before = catalog.snapshot(migrated)
+    ran = cli.run(migrated, command, rule)
+    assert (ran.code, ran.out) == (2, "")
+    assert sentence in ran.err.splitlines()[-1]
+    assert catalog.changed(before, catalog.snapshot(migrated)) == {}
+
+
+@every_rule
+def test_rows_in_the_way(rule: str, unattached: _Connection) -> None:
+    """It waits, says so, and goes on from there; meanwhile it is no damage."""
+    planted = PLANTS[rule](unattached)
+    cli.run(unattached, "upgrade")
+    ran = cli.run(unattached, "enforce", rule)
+    assert ran.code == 1
+    assert RULES[rule] in ran.out
+    assert f"{rule} is not enforced on old rows yet" in ran.err
+    assert _state(unattached, rule) == ("not validated" if rule == "participant_without_approval" else "missing")
+    assert _damaged(unattached) == []
+    assert cli.run(unattached, "audit").code == 1
+    assert cli.run(unattached, "validate").code == 1
+
+    _settle(unattached, rule, planted)
+    assert cli.run(unattached, "validate").code == 0
+    assert _state(unattached, rule) == "enforced"
+    assert _damaged(unattached) == []
+    assert cli.run(unattached, "audit").code == 0
+
+
+def _settle(connection: _Connection, rule: str, planted: plant.Planted) -> None:
+    if rule == "participant_without_approval":
+        ran = cli.run(connection, "audit", "--fix-issues", "--yes", "--rule", rule, "--unapproved", "approve")
+        assert ran.code == 0
+        return
+    table, status = {
+        "duplicate_pending": ("applications_application", "rejected"),
+        "quest_with_several_participants": ("quests_questparticipant", "dropped"),
+    }[rule]
+    last = sql.SQL("select max(id) from {} where quest_id = {}").format(sql.Identifier(table), planted.quest_id)
+    write = sql.SQL("update {} set status = {} where id = ({})")
+    connection.execute(write.format(sql.Identifier(table), sql.Literal(status), last))
+    connection.commit()
+
+
+def test_new_rows_are_refused_while_old_ones_wait(unattached: _Connection) -> None:
+    plant.participant_without_approval(unattached)
+    cli.run(unattached, "upgrade")
+    cli.run(unattached, "enforce", "participant_without_approval")
+    factory.participant(unattached, factory.quest(unattached), factory.user(unattached))
+    with pytest.raises(errors.ForeignKeyViolation) as refused:
+        unattached.commit()
+    assert refused.value.diag.constraint_name == RULES["participant_without_approval"]
+
+
+@every_rule
+def test_asked_for_in_sql_and_built_by_validate(rule: str, migrated: _Connection) -> None:
+    """As after a kill of `enforce` between its two halves."""
+    migrated.execute("select integrity.enforce(%s)", [rule])
+    migrated.commit()
+    assert _state(migrated, rule) == "missing"
+    assert _damaged(migrated) == []
+    assert cli.run(migrated, "validate").code == 0
+    assert _state(migrated, rule) == "enforced"
+
+
+@every_rule
+def test_a_constraint_that_goes_is_damage_and_comes_back(rule: str, enforced: _Connection) -> None:
+    name = RULES[rule]
+    if rule == "duplicate_pending":
+        enforced.execute(sql.SQL("drop index {}").format(sql.Identifier(name)))
+    else:
+        table = "quests_questparticipant"
+        enforced.execute(sql.SQL("alter table {} drop constraint {}").format(*map(sql.Identifier, (table, name))))
+    enforced.commit()
+    assert [status for identity, status in wrong_guards(enforced).items() if name in str(identity)] == ["missing"]
+    assert cli.run(enforced, "guards", "--fix", "--yes").code == 0
+    assert _state(enforced, rule) == "enforced"
+    enforced.commit()
+    assert wrong_guards(enforced) == {}
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "update integrity.law set chosen = not chosen where chosen is not null",
+        "update integrity.law set chosen = null where chosen is not null",
+        "update integrity.rule set relaxed_severity = 'off' where rule = 'duplicate_pending'",
+    ],
+)
+def test_a_forged_choice_is_damage(forgery: str, migrated: _Connection) -> None:
+    migrated.execute(forgery.encode())
+    migrated.commit()
+    assert set(wrong_guards(migrated).values()) == {"altered"}
+    assert cli.run(migrated, "guards", "--fix", "--yes").code == 0
+    migrated.commit()
+    assert wrong_guards(migrated) == {}
+
+
+@every_rule
+def test_a_damaged_layer_is_not_accepted(rule: str, migrated: _Connection) -> None:
+    """The manifest is written again, and what is wrong with anything else must not get into it."""
+    migrated.execute("alter table quests_quest disable trigger integrity_mark")
+    migrated.commit()
+    damage = wrong_guards(migrated)
+    ran = cli.run(migrated, "enforce", rule)
+    assert ran.code == 2
+    assert "integrity_mark on public.quests_quest" in ran.err
+    migrated.commit()
+    assert wrong_guards(migrated) == damage
+    assert _state(migrated, rule) == "not requested"
+
+
+@every_rule
+def test_an_operator_may_not(rule: str, migrated: _Connection) -> None:
+    migrated.execute("set role integrity_operator")
+    for function in ("enforce", "relax"):
+        with pytest.raises(errors.InsufficientPrivilege), migrated.transaction():
+            migrated.execute(f"select integrity.{function}(%s)".encode(), [rule])
+    migrated.rollback()
+
+
+def test_detached_and_attached(enforced: _Connection) -> None:
+    before = catalog.snapshot(enforced)
+    assert cli.run(enforced, "detach").code == 0
+    assert {_state(enforced, rule) for rule in RULES} == {"enforced"}
+    assert cli.run(enforced, "relax", "duplicate_pending").code == 3
+    assert cli.run(enforced, "attach").code == 0
+    assert catalog.changed(before, catalog.snapshot(enforced)) == {}
+    enforced.commit()
+    assert wrong_guards(enforced) == {}
+
+
+def test_waiting_ones_do_not_keep_it_attached(unattached: _Connection) -> None:
+    plant.duplicate_pending(unattached)
+    cli.run(unattached, "upgrade")
+    cli.run(unattached, "enforce", "duplicate_pending")
+    assert cli.run(unattached, "detach").code == 0
+    assert cli.run(unattached, "attach").code == 0
+    assert attachment.since(unattached) is None
+
+
+def test_taken_away_and_back(enforced: _Connection) -> None:
+    """What a downgrade below them drops has to be asked for again."""
+    assert cli.run(enforced, "downgrade", "0007_law").code == 0
+    assert _present(enforced) == set()
+    assert dict(enforced.execute("select rule, severity from integrity.rule where rule = any(%s)", [list(RULES)])) == (
+        SEVERITIES
+    )
+    assert cli.run(enforced, "upgrade").code == 0
+    assert {_state(enforced, rule) for rule in RULES} == {"not requested"}
+    enforced.commit()
+    assert wrong_guards(enforced) == {}
+
+
+def test_kept_by_a_downgrade_above_them(enforced: _Connection) -> None:
+    before = catalog.snapshot(enforced)
+    assert cli.run(enforced, "downgrade", "0011_roles").code == 0
+    assert cli.run(enforced, "upgrade").code == 0
+    assert catalog.changed(before, catalog.snapshot(enforced)) == {}
+    enforced.commit()
+    assert wrong_guards(enforced) == {}
+
+
+VIEW = """
+create view integrity.self_review as
+select
+  'self_review'::text as rule,
+  'warning'::text as severity,
+  quest_id,
+  applicant_id as user_id,
+  id as application_id,
+  null::bigint as participant_id,
+  format('user %s reviewed their own application %s', applicant_id, id) as message,
+  '{}'::jsonb as expected,
+  '{"reviewed_by": "the applicant"}'::jsonb as found,
+  null::text as repair,
+  'self_review:application=' || id as key
+from public.applications_application
+where reviewed_by_id = applicant_id;
+select integrity.add_rule('self_review', 'warning', 'self-reviews', 'Nobody reviews themselves.');
+insert into integrity.law (name, relation, kind, definition, rules)
+values (
+  'integrity_applicant_is_not_reviewer', 'applications_application', 'check',
+  'check (reviewed_by_id is distinct from applicant_id)', array['self_review']
+);
+"""
+
+
+@pytest.fixture
+def own_rule(migrated: _Connection) -> _Connection:
+    migrated.execute(VIEW)
+    migrated.commit()
+    return migrated
+
+
+def _review_oneself(connection: _Connection) -> None:
+    user_id = factory.user(connection)
+    factory.application(connection, factory.quest(connection), user_id, reviewed_by_id=user_id)
+    connection.commit()
+
+
+def test_a_rule_of_ones_own(own_rule: _Connection) -> None:
+    assert wrong_guards(own_rule) == {}
+    assert _listed(own_rule, "self_review")["enforced"] == "on request: no"
+
+    assert cli.run(own_rule, "enforce", "self_review").code == 0
+    with pytest.raises(errors.CheckViolation) as refused:
+        _review_oneself(own_rule)
+    assert refused.value.diag.constraint_name == "integrity_applicant_is_not_reviewer"
+    own_rule.rollback()
+    assert wrong_guards(own_rule) == {}
+    own_rule.execute("alter table applications_application drop constraint integrity_applicant_is_not_reviewer")
+    own_rule.commit()
+    assert list(wrong_guards(own_rule).values()) == ["missing"]
+    assert cli.run(own_rule, "guards", "--fix", "--yes").code == 0
+
+    assert cli.run(own_rule, "relax", "self_review").code == 0
+    _review_oneself(own_rule)
+    assert wrong_guards(own_rule) == {}
+    own_rule.execute("delete from integrity.law where name = 'integrity_applicant_is_not_reviewer'")
+    own_rule.execute("delete from integrity.rule where rule = 'self_review'")
+    own_rule.execute("select integrity.assemble_violations(); drop view integrity.self_review")
+    own_rule.commit()
+    assert wrong_guards(own_rule) == {}
+
+
+def test_what_the_package_writes_is_compared_without_them(own_rule: _Connection) -> None:
+    for rule in (*RULES, "self_review"):
+        assert cli.run(own_rule, "enforce", rule).code == 0
+    with another(own_rule, autocommit=True) as session:
+        assert guards.differences(session) == []
+
+
+def test_autogenerate_does_not_drop_it(own_rule: _Connection) -> None:
+    for rule in (*RULES, "self_review"):
+        assert cli.run(own_rule, "enforce", rule).code == 0
+    alembic.command.check(migrate.config(target_of(own_rule)))
+
+
+def test_relaxing_waits_for_writers_in_short_attempts(enforced: _Connection) -> None:
+    factory.application(enforced, factory.quest(enforced), factory.user(enforced))
+    with another(enforced, autocommit=True) as session, pytest.raises(errors.LockNotAvailable):
+        law.change(session, ddl.LockPolicy(timeout=0.1, retries=2), "rule", "relax", "duplicate_pending")
+    enforced.commit()
+    assert _state(enforced, "duplicate_pending") == "enforced"
+    assert cli.run(enforced, "relax", "duplicate_pending").code == 0
