@@ -42,7 +42,7 @@ def test_every_constraint_of_the_law_is_documented_and_no_other(law: psycopg.Con
 
 
 def test_as_what_kind_it_is(law: psycopg.Connection[Any]) -> None:
-    states = {"foreign key": "23503", "unique": "23505", "check": "23514"}
+    states = {"foreign key": "23503", "unique": "23505", "unique index": "23505", "check": "23514"}
     found = documented()
     for name, kind, definition in law.execute("select name, kind, definition from integrity.law"):
         when = "at COMMIT" if "initially deferred" in definition else "at once"
