@@ -85,16 +85,6 @@ def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: st
     """
     relation, status = parse(text)
     _change(connection, policy, "remove", relation, status)
-    # Who had written it and not committed yet was not seen; the change has waited for them, and from then on it is
-    # refused.
-    held = connection.execute("select integrity.rows_with_status(%s, %s)", [relation, status]).fetchone()
-    if held and held[0]:
-        _change(connection, policy, "add", relation, status)
-        _enforce(connection, policy, relation)
-        raise UserError(
-            f"status {status!r} stays: rows of {relation} were given it meanwhile; give them another one, then run it "
-            "again"
-        )
     return _enforce(connection, policy, relation)
 
 
@@ -107,6 +97,7 @@ def _change(
 ) -> None:
     def attempt() -> None:
         with connection.transaction():
+            connection.execute("set transaction isolation level read committed")
             connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'")
             connection.execute(f"select integrity.{how}_status(%s, %s)", [relation, status])
 
