@@ -116,9 +116,7 @@ def test_a_refused_save_in_the_admin(world: World, middleware: list[str], answer
     from tests.django_app import admin_site
 
     apps = settings.INSTALLED_APPS + admin_site.APPS
-    with override_settings(
-        INSTALLED_APPS=apps, MIDDLEWARE=admin_site.MIDDLEWARE + middleware, **admin_site.SETTINGS
-    ):
+    with override_settings(INSTALLED_APPS=apps, MIDDLEWARE=admin_site.MIDDLEWARE + middleware, **admin_site.SETTINGS):
         client = Client(raise_request_exception=False)
         client.force_login(person)
         form = f"/admin/applications/application/{world.application('ann').pk}/change/"
