@@ -140,6 +140,8 @@ def change(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, what: st
 
     def attempt() -> None:
         with connection.transaction():
+            # A snapshot from before the lock would hide the rows of those that the change has waited for.
+            connection.execute("set transaction isolation level read committed")
             connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'".encode())
             connection.execute(call, given)
 

@@ -75,16 +75,6 @@ def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: st
     """
     relation, status = parse(text)
     law.change(connection, policy, f"statuses of {relation}", "remove_status", relation, status)
-    # Who had written it and not committed yet was not seen; the change has waited for them, and from then on it is
-    # refused.
-    held = connection.execute("select integrity.rows_with_status(%s, %s)", [relation, status]).fetchone()
-    if held and held[0]:
-        law.change(connection, policy, f"statuses of {relation}", "add_status", relation, status)
-        _enforce(connection, policy, relation)
-        raise UserError(
-            f"status {status!r} stays: rows of {relation} were given it meanwhile; give them another one, then run it "
-            "again"
-        )
     return _enforce(connection, policy, relation)
 
 

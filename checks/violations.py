@@ -332,8 +332,12 @@ def audit(
 
     Raises:
         UserError: the schema is not migrated, or by another version.
+        DetachedError: the layer is detached.
         FailedTransactionError: nothing can be read before a rollback.
     """
+    # It imports this module.
+    from checks import attachment
+
     if not isinstance(database, psycopg.Connection):
         return _audit_through_sqlalchemy(database, scope)
     status = database.info.transaction_status
@@ -342,6 +346,7 @@ def audit(
     # One snapshot, unless the caller's transaction has its own isolation already.
     with one_snapshot(database) if status == TransactionStatus.IDLE else database.transaction():
         migrate.require_current(database)
+        attachment.require_attached(database)
         return Audit(report(database, scope), tuple(read(database, scope)))
 
 

@@ -19,7 +19,7 @@ from checks import target as targets
 from checks.attachment import ADVISORY_LOCK
 from checks.errors import UserError
 from migrations import options as migration_options
-from migrations.steps import refuse_to_drop_tables
+from migrations.steps import refuse_to_drop_records, refuse_to_drop_tables
 from migrations.tables import metadata
 
 WAIT_FOR_OTHER_UPGRADE_SECONDS = 600
@@ -191,6 +191,13 @@ def _require_attached(connection: Connection) -> None:
     connection.rollback()
 
 
+def _dropped_revisions() -> list[str]:
+    """Return the revisions that a downgrade takes back, however its destination was named."""
+    migration = context.get_context()
+    steps = migration.opts["fn"](migration.get_current_heads(), migration)
+    return [step.revision.revision for step in steps if step.is_downgrade]
+
+
 def _run(connection: Connection, options: migration_options.Options) -> None:
     schema = _resolve_app_schema(connection, options)
     context.config.attributes.update(
@@ -216,6 +223,9 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
             connection.rollback()
         elif migrates:
             _require_attached(connection)
+        if migrates:
+            refuse_to_drop_records(connection, _dropped_revisions())
+            connection.rollback()
         context.run_migrations()
         if migrates:
             _tell_the_planner(connection)

@@ -66,6 +66,7 @@ class Options:
 
     app_schema: str | None = None
     drop_app_tables: bool = False
+    drop_records: bool = False
     lock_timeout: float = 2.0
     lock_retries: int = 30
     backfill_batch: int = 5000
@@ -75,6 +76,7 @@ class Options:
 _PARSERS: dict[str, Callable[[str], object]] = {
     "app_schema": _schema,
     "drop_app_tables": _flag,
+    "drop_records": _flag,
     "lock_timeout": _timeout,
     "lock_retries": _count,
     "backfill_batch": _count,

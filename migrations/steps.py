@@ -1,6 +1,6 @@
 """The steps of migrations on app tables in use: online each in a short transaction, offline as plain SQL."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -188,6 +188,39 @@ def refuse_to_drop_tables(connection: sa.Connection) -> None:
             f"The downgrade would drop {', '.join(held)}, created by these migrations, with the rows in them. "
             "To drop them, add -x drop-app-tables=true. To keep them and remove the rest, downgrade to 0001_app_tables."
         )
+
+
+# What nobody can get again, by the revision whose downgrade drops it.
+RECORDS = {
+    "0003_events": ("event", "events"),
+    "0010_repair": ("repair_run", "repairs and undos"),
+    "0013_history": ("audit_run", "recorded audits"),
+}
+
+
+def refuse_to_drop_records(connection: sa.Connection, dropped: Collection[str]) -> None:
+    """Refuse a downgrade that would drop events, repairs or recorded audits; print how many when it may.
+
+    Args:
+        connection: of a database that is migrated.
+        dropped: the revisions that are downgraded.
+
+    Raises:
+        UserError: there are some and `-x drop-records=true` is missing.
+    """
+    held = []
+    for table, name in (RECORDS[revision] for revision in sorted(RECORDS.keys() & set(dropped))):
+        if count := connection.scalar(sa.text(f"select count(*) from integrity.{table}")):
+            held.append(f"{name} ({count:,})")
+    if not held:
+        return
+    found = ", ".join(held)
+    if not options().drop_records:
+        raise UserError(
+            f"The downgrade would drop what the layer has recorded: {found}. Copy it out if you need it, then add "
+            "-x drop-records=true."
+        )
+    ddl.say(f"dropping what the layer has recorded: {found}")
 
 
 def hand_over() -> None:

@@ -49,7 +49,8 @@ def downgrade(
 ) -> None:
     """Remove the integrity layer, or a part of it.
 
-    The same as `alembic downgrade`. The app's rows stay.
+    The same as `alembic downgrade`. The app's rows stay. Events, repairs and recorded audits are dropped only with
+    `-x drop-records=true`.
 
     Example: quest-integrity downgrade base
     """

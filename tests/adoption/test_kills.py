@@ -22,7 +22,7 @@ from tests.support.gate import gate
 from tests.support.programs import alembic
 from tests.support.revisions import app_rows, wrong_markers
 from tests.support.templates import APP_TABLES
-from tests.support.waiting import wait_until_blocked
+from tests.support.waiting import wait_until_blocked, wait_until_gone
 
 _Connection = psycopg.Connection[Any]
 
@@ -90,13 +90,6 @@ def _both(points: Any) -> list[Any]:
     ]
 
 
-def _wait_until_gone(connection: _Connection, backend: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while connection.execute("select from pg_stat_activity where pid = %s", [backend]).fetchall():
-        assert time.monotonic() < deadline, "the backend lives on"
-        time.sleep(0.005)
-
-
 _uninterrupted: list[Snapshot] = []
 
 
@@ -136,7 +129,7 @@ def test_killed_at_a_command(point: str, kill: Kill, attachable: _Connection, ex
         kill(stopped, attachable)
         # A backend whose client is gone finishes its command before it notices.
         ddl.open()
-        _wait_until_gone(attachable, stopped.backend)
+        wait_until_gone(attachable, stopped.backend)
     _survives(attachable, rows, expected)
 
 
@@ -157,7 +150,7 @@ def test_killed_again_and_again(first: int, attachable: _Connection, expected: S
             kills += 1
             list(KILLS.values())[kills % 2](stopped, attachable)
             ddl.open()
-            _wait_until_gone(attachable, stopped.backend)
+            wait_until_gone(attachable, stopped.backend)
             # A transaction that was rolled back begins anew, so the next kill has to come later.
             ddl.close_at(first + 10 * kills)
     assert kills >= 5
@@ -249,7 +242,7 @@ def test_killed_in_the_middle_of_a_step(
         kill(stopped, attachable)
         # Where the runner was killed its backend sleeps or waits on: nothing but the end of that wakes it.
         attachable.execute("select pg_terminate_backend(%s)", [stopped.backend])
-        _wait_until_gone(attachable, stopped.backend)
+        wait_until_gone(attachable, stopped.backend)
     _survives(attachable, rows, expected)
 
 

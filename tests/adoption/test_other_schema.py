@@ -81,7 +81,7 @@ def test_adopted_repaired_enforced_and_left(elsewhere: _Connection, schema: str)
     repaired = app_rows(elsewhere)
 
     # The schema need not be named again.
-    migrate.downgrade(target, "base")
+    migrate.downgrade(target, "base", ["drop-records=true"])
     assert dump_schema(elsewhere, f'"{schema}"') == dump
     assert changed(before, snapshot(elsewhere)) == {}
     assert app_rows(elsewhere) == repaired
@@ -127,7 +127,7 @@ def test_empty_schema_gets_the_tables(empty: _Connection) -> None:
     factory.application(empty, factory.quest(empty), factory.user(empty), status="approved")
     assert rules_broken(empty) == {}
     empty.rollback()
-    migrate.downgrade(target_of(empty), "base")
+    migrate.downgrade(target_of(empty), "base", ["drop-records=true"])
     assert changed(before, snapshot(empty)) == {}
 
 
@@ -140,6 +140,6 @@ def test_the_schema_need_not_be_named_again(elsewhere: _Connection, schema: str)
         " where relkind = 'r' and attname = 'integrity_approved'"
     )
     assert elsewhere.execute(marked).fetchall() == [("applications_application",)]
-    migrate.downgrade(target, "0003_events")
+    migrate.downgrade(target, "0003_events", ["drop-records=true"])
     assert elsewhere.execute(marked).fetchall() == []
     assert elsewhere.execute("select app_schema from integrity.installation").fetchone() == (schema,)

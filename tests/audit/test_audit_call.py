@@ -11,6 +11,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row, namedtuple_row
 
 import checks
+from checks import attachment, ddl
 from checks.errors import UserError
 from checks.violations import FailedTransactionError, Scope
 from tests.django_app import database as django_database
@@ -105,6 +106,13 @@ class TestPsycopg:
         with pytest.raises(UserError, match="not migrated"):
             checks.audit(app_only)
         assert app_only.info.transaction_status == TransactionStatus.IDLE
+
+    def test_detached(self, migrated: _Connection) -> None:
+        with another(migrated, autocommit=True) as owner:
+            attachment.detach(owner, ddl.LockPolicy())
+        with pytest.raises(attachment.DetachedError, match=r"the layer is detached since .* `quest-integrity attach`"):
+            checks.audit(migrated)
+        assert migrated.info.transaction_status == TransactionStatus.IDLE
 
     def test_counts_and_violations_agree_while_others_write(
         self, sync_001: _Connection, monkeypatch: pytest.MonkeyPatch

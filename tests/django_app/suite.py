@@ -13,8 +13,6 @@ from django.test import TestCase, TransactionTestCase
 from tests.django_app.flows import FLOWS, Flow, QuestParticipant, World
 
 AT_ONCE = 15
-# The flows of committed transactions are tested one by one elsewhere: here they are for what Django does between tests.
-COMMITTED = FLOWS[::5]
 
 
 def run(flow: Flow) -> None:
@@ -48,7 +46,7 @@ class InTransactionTestCase(TransactionTestCase):
         assert not QuestParticipant.objects.exists()
 
 
-for case, some in ((InTestCase, FLOWS), (InTransactionTestCase, COMMITTED)):
+for case, some in ((InTestCase, FLOWS), (InTransactionTestCase, FLOWS)):
     for number in range(0, len(some), AT_ONCE):
         setattr(case, f"test_flows_{number}", flows(*some[number : number + AT_ONCE]))
 

@@ -240,7 +240,7 @@ def test_waiting_ones_do_not_keep_it_attached(unattached: _Connection) -> None:
 
 def test_taken_away_and_back(enforced: _Connection) -> None:
     """What a downgrade below them drops has to be asked for again."""
-    assert cli.run(enforced, "downgrade", "0007_law").code == 0
+    assert cli.run(enforced, "downgrade", "0007_law", "-x", "drop-records=true").code == 0
     assert _present(enforced) == set()
     assert dict(enforced.execute("select rule, severity from integrity.rule where rule = any(%s)", [list(RULES)])) == (
         SEVERITIES

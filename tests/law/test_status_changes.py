@@ -1,10 +1,11 @@
 """A status of the app is added or removed: law, rule, manifest and log follow in one transaction, or none of them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import IsolationLevel, errors
 
 from checks import ddl, guards, law, migrate
 from tests.law.cases import write
@@ -13,6 +14,7 @@ from tests.law.test_statuses import CONSTRAINTS, KNOWN, MARKERS, QUIET, row, sta
 from tests.support import catalog, factory
 from tests.support.database import another, target_of
 from tests.support.guards import statuses as wrong_guards
+from tests.support.waiting import wait_until_blocked
 
 _Connection = psycopg.Connection[Any]
 
@@ -466,6 +468,43 @@ class TestTwoSessions:
         assert known(migrated, "quests_quest") == KNOWN["quests_quest"]
         assert_whole(migrated)
 
+    @pytest.mark.parametrize("committed", [True, False], ids=["committed", "rolled back"])
+    def test_a_row_written_before_it_is_removed_keeps_the_status(
+        self, committed: bool, table: str, migrated: _Connection
+    ) -> None:
+        add(migrated, table)
+        before = catalog.snapshot(migrated)
+        with (
+            another(migrated) as writer,
+            another(migrated) as owner,
+            another(migrated, autocommit=True) as observer,
+            ThreadPoolExecutor(1) as worker,
+        ):
+            row(writer, table, NEW)
+            removing = worker.submit(owner.execute, "select integrity.remove_status(%s, %s)", [table, NEW])
+            wait_until_blocked(observer, owner.info.backend_pid)
+            if committed:
+                writer.commit()
+                with pytest.raises(errors.DependentObjectsStillExist, match=f"1 rows of {table} were given it"):
+                    removing.result(timeout=60)
+                owner.rollback()
+            else:
+                writer.rollback()
+                removing.result(timeout=60)
+                owner.commit()
+        assert (NEW in known(migrated, table)) == committed
+        if committed:
+            assert catalog.changed(before, catalog.snapshot(migrated)) == {}
+            assert_whole(migrated)
+
+    @pytest.mark.parametrize("level", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE])
+    def test_none_is_removed_with_an_old_snapshot(self, level: IsolationLevel, migrated: _Connection) -> None:
+        add(migrated, "quests_quest")
+        with another(migrated) as owner:
+            owner.isolation_level = level
+            with pytest.raises(errors.ObjectNotInPrerequisiteState, match="cannot be removed at "):
+                owner.execute("select integrity.remove_status('quests_quest', %s)", [NEW])
+
 
 def wait_until_nobody_waits(observer: _Connection) -> bool:
     return observer.execute("select count(*) from pg_locks where not granted").fetchone() == (0,)
@@ -474,5 +513,5 @@ def wait_until_nobody_waits(observer: _Connection) -> bool:
 def test_downgrade_leaves_nothing(migrated: _Connection) -> None:
     add(migrated, "quests_quest")
     migrated.commit()
-    migrate.downgrade(target_of(migrated), "base")
+    migrate.downgrade(target_of(migrated), "base", ["drop-records=true"])
     assert migrated.execute("select to_regnamespace('integrity')").fetchone() == (None,)

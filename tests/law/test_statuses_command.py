@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
@@ -116,6 +116,13 @@ class TestChange:
         """It was written before the change and is committed after: nobody could see it in between."""
         cli.run(migrated, "statuses", "--add", f"quests_quest:{NEW}")
         quest_id = factory.quest(migrated)
+        migrated.commit()
+        # At a database's own default an older snapshot would not show the row.
+        migrated.execute(
+            sql.SQL("alter database {} set default_transaction_isolation = 'repeatable read'").format(
+                sql.Identifier(migrated.info.dbname)
+            )
+        )
         migrated.commit()
         with another(migrated) as writer, another(migrated, autocommit=True) as observer:
             hold = "update quests_quest set status = %s where id = %s"

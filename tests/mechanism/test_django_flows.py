@@ -321,7 +321,7 @@ def test_migrate_has_nothing_to_do(app: psycopg.Connection[Any]) -> None:
 
 
 def test_migrate_runs_again_after_the_layer_is_gone(adopted: psycopg.Connection[Any]) -> None:
-    migrate.downgrade(target_of(adopted), "base")
+    migrate.downgrade(target_of(adopted), "base", ["drop-records=true"])
     with database.use(url_of(adopted)):
         call_command("makemigrations", check=True, dry_run=True, verbosity=0)
         call_command("migrate", check_unapplied=True, verbosity=0)

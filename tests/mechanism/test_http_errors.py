@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.db import connections
-from django.test import override_settings
+from django.test import Client, override_settings
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
 
@@ -101,6 +101,30 @@ def test_in_the_unmodified_app_and_with_the_ten_lines(world: World, what: str, h
     assert world.application("ann").status == "pending"
     # What is none of its business is answered as before.
     assert invalid.status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("middleware", "answered"), [([], 500), (settings.MIDDLEWARE, 409)], ids=["unmodified", "with the middleware"]
+)
+def test_a_refused_save_in_the_admin(world: World, middleware: list[str], answered: int) -> None:
+    for user in ("ann", "ben"):
+        world.admit(user)
+        world.apply(user)
+    person = world.user("owner")
+    person.is_staff = person.is_superuser = True
+    person.save()
+    from tests.django_app import admin_site
+
+    apps = settings.INSTALLED_APPS + admin_site.APPS
+    with override_settings(INSTALLED_APPS=apps, MIDDLEWARE=admin_site.MIDDLEWARE + middleware, **admin_site.SETTINGS):
+        client = Client(raise_request_exception=False)
+        client.force_login(person)
+        form = f"/admin/applications/application/{world.application('ann').pk}/change/"
+        shown = client.get(form)
+        refused = client.post(form, {"status": "approved"})
+        saved = client.post(form, {"status": "rejected"})
+    assert (shown.status_code, refused.status_code, saved.status_code) == (200, answered, 302)
+    assert world.application("ann").status == "rejected"
 
 
 @pytest.mark.parametrize(("atomic_requests", "answered"), [(False, 409), (True, 500)])

@@ -94,7 +94,7 @@ def test_a_row_that_comes_at_the_last_moment_is_kept(migrated: _Connection) -> N
 def test_tables_of_ours_that_hold_rows_go_on_request(migrated: _Connection) -> None:
     factory.application(migrated, factory.quest(migrated), factory.user(migrated), status="approved")
     migrated.commit()
-    migrate.downgrade(target_of(migrated), "base", x=["drop-app-tables=true"])
+    migrate.downgrade(target_of(migrated), "base", x=["drop-app-tables=true", "drop-records=true"])
     assert objects(snapshot(migrated)) == {("schema", "public")}
 
 
@@ -103,7 +103,7 @@ def test_tables_of_ours_stay_with_their_rows_below_everything_else(migrated: _Co
     factory.application(migrated, factory.quest(migrated), factory.user(migrated), status="approved")
     rows = app_rows(migrated)
     migrated.commit()
-    migrate.downgrade(target_of(migrated), "0001_app_tables")
+    migrate.downgrade(target_of(migrated), "0001_app_tables", x=["drop-records=true"])
     assert app_rows(migrated) == rows
 
 
@@ -147,3 +147,37 @@ def test_rows_that_were_there_before_us_stay(app_only: _Connection) -> None:
     migrate.upgrade(target_of(app_only))
     migrate.downgrade(target_of(app_only), "base", x=["drop-app-tables=true"])
     assert app_rows(app_only) == rows
+
+
+# What the layer has recorded, and a destination above which nothing is dropped.
+RECORDED = {
+    "events": ("select integrity.log_event('mechanism_off', null, null, null, null, null, null)", "0003_events"),
+    "repairs and undos": ("select integrity.start_repair('by hand', '{}')", "0010_repair"),
+    "recorded audits": ("insert into integrity.audit_run (actor) values ('somebody')", "0013_history"),
+}
+
+
+@pytest.mark.parametrize("what", RECORDED)
+def test_what_was_recorded_is_kept_unless_it_is_given_up(
+    what: str, migrated: _Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever the downgrade is to end, it is refused before it begins."""
+    record, revision = RECORDED[what]
+    migrated.execute(record.encode())
+    migrated.commit()
+    before, above = snapshot(migrated), revisions()[revisions().index(revision) - 1]
+    migrated.commit()
+    steps = len(revisions()) - revisions().index(revision)
+
+    for destination in ("base", above, above.partition("_")[0], f"-{steps}", "0001_app_tables"):
+        with pytest.raises(UserError, match=f"would drop what the layer has recorded: {what} \\(1\\)\\."):
+            migrate.downgrade(target_of(migrated), destination, x=["drop-records=false"])
+        assert changed(before, snapshot(migrated)) == {}
+        migrated.commit()
+
+    migrate.downgrade(target_of(migrated), revision)
+    migrate.upgrade(target_of(migrated))
+    capsys.readouterr()
+    migrate.downgrade(target_of(migrated), "base", x=["drop-records=true"])
+    assert f"dropping what the layer has recorded: {what} (1)\n" in capsys.readouterr().err
+    assert _tables(migrated) == set()

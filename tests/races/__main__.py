@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -14,10 +14,11 @@ from checks import migrate, server
 from checks.engine import server_version
 from checks.target import Target
 from tests.races import report
-from tests.races.campaign import SLICE_SEED, parse_cell, run_slice
+from tests.races.campaign import SLICE_SEED, Tally, parse_cell, run_slice
 from tests.races.catalogue import LEVELS, STATES
 from tests.races.explorer import Explorer
-from tests.races.jobs import copy_database, run_all
+from tests.races.jobs import copy_database, run_all, run_other
+from tests.races.starts import ATTACHED, OTHER_STARTS, START_BY_NAME
 
 TEMPLATE = "migrated"
 
@@ -29,30 +30,47 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _explore(options: argparse.Namespace) -> int:
-    started = time.monotonic()
     with _migrated_server() as (url, version):
+        if options.others:
+            others = _run_others(url, options)
+            report.PATH.write_text(report.with_others(report.PATH.read_text(), others))
+            return _say(others.values())
+        started = time.monotonic()
         pairs, triples = run_all(url, TEMPLATE, options.seed, options.triples, options.jobs, options.level or LEVELS)
         seconds = time.monotonic() - started
         with Explorer(copy_database(url, TEMPLATE, "slice")) as explorer:
-            stable, others = run_slice(explorer)
-    run = report.Run(version, options.seed, options.jobs, seconds, pairs, triples, stable)
-    if not options.level:
-        report.PATH.write_text(report.render(run))
-    found = [
-        finding
-        for tally in (pairs, triples, stable, others)
-        for finding in (*tally.broken, *tally.unexpected, *tally.timing)
-    ]
+            stable, unstable = run_slice(explorer)
+        tallies = [pairs, triples, stable, unstable]
+        if not options.level:
+            others = _run_others(url, options)
+            tallies += others.values()
+            run = report.Run(version, options.seed, options.jobs, seconds, pairs, triples, stable, others)
+            report.PATH.write_text(report.render(run))
+    return _say(tallies)
+
+
+def _run_others(url: str, options: argparse.Namespace) -> dict[str, Tally]:
+    return {
+        start.name: run_other(url, TEMPLATE, start, options.seed, options.triples // 10, options.jobs)
+        for start in OTHER_STARTS
+    }
+
+
+def _say(tallies: Iterable[Tally]) -> int:
+    tallies = list(tallies)
+    found = [finding for tally in tallies for finding in (*tally.broken, *tally.unexpected, *tally.timing)]
     for finding in found[:50]:
         print(finding)
-    print(f"{pairs.races.total() + triples.races.total()} races, {len(found)} findings")
+    print(f"{sum(tally.races.total() for tally in tallies)} races, {len(found)} findings")
     return 1 if found else 0
 
 
 def _replay(options: argparse.Namespace) -> int:
     cell = parse_cell(options.state, options.session)
-    with _migrated_server() as (url, _), Explorer(copy_database(url, TEMPLATE, "replay")) as explorer:
-        race = explorer.replay(cell, tuple(map(int, options.order)))
+    with _migrated_server() as (url, _):
+        database = copy_database(url, TEMPLATE, "replay")
+        with Explorer(database, START_BY_NAME[options.start]) as explorer:
+            race = explorer.replay(cell, tuple(map(int, options.order)))
     print(f"order {''.join(map(str, race.order))}")
     for operation, refusal in zip(cell.operations, race.outcomes, strict=True):
         print(f"{operation}: {refusal or 'committed'}")
@@ -80,7 +98,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     explore.add_argument(
         "--level", action="append", choices=LEVELS, help="pairs at this level only; repeatable; docs/races.md stays"
     )
+    explore.add_argument(
+        "--others", action="store_true", help="only from other starting states; the rest of docs/races.md stays"
+    )
     replay = commands.add_parser("replay", help="run one race again, as a finding names it")
+    replay.add_argument("--start", choices=START_BY_NAME, default=ATTACHED.name, help="how the layer is")
     replay.add_argument("state", choices=[state.name for state in STATES])
     replay.add_argument("order", help="the session of each step, such as 0101")
     replay.add_argument("session", nargs="+", metavar="'operation @ level'")

@@ -22,6 +22,7 @@ from tests.races.catalogue import (
     insert_users,
 )
 from tests.races.sessions import SETTINGS, Observer, Refusal, Session, settle
+from tests.races.starts import ATTACHED, Start, detach
 
 # Races between two sweeps: enough to make a sweep cheap, few enough to keep the tables small.
 SWEEP_EVERY = 250
@@ -104,11 +105,13 @@ class Explorer:
 
     Args:
         conninfo: The database; the connections are made as a superuser.
+        start: How the layer is in every race; the database is made so.
         sessions: How many sessions a race may have.
     """
 
-    def __init__(self, conninfo: str, sessions: int = 3) -> None:
+    def __init__(self, conninfo: str, start: Start = ATTACHED, sessions: int = 3) -> None:
         self._conninfo = conninfo
+        self.start = start
         self._count = sessions
         self._open = ExitStack()
         self._number = 0
@@ -116,6 +119,8 @@ class Explorer:
         self._serial: dict[Cell, list[Race]] = {}
 
     def __enter__(self) -> Self:
+        if self.start.detached:
+            detach(self._conninfo)
         with ExitStack() as opened:
             self.observer = opened.enter_context(closing(Observer(self._conninfo)))
             self.sessions = [opened.enter_context(closing(Session(self._conninfo))) for _ in range(self._count)]
@@ -124,6 +129,8 @@ class Explorer:
             self.observer.connection.execute(insert_users())
             for session in self.sessions:
                 session.run(SETTINGS)
+            for session in self.sessions[: self.start.off]:
+                session.run("set integrity.mechanism = off")
             self._open = opened.pop_all()
         return self
 

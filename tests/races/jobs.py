@@ -15,8 +15,9 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.races.campaign import Judge, Tally, cells, drawn_triple
+from tests.races.campaign import Judge, Tally, cells, drawn_triple, turned
 from tests.races.explorer import Cell, Explorer
+from tests.races.starts import ATTACHED, Start
 
 T = TypeVar("T")
 
@@ -57,22 +58,54 @@ def run_all(
         What the races of two and of three sessions came to.
     """
     pairs, threes = Tally(), Tally()
-    chance = random.Random(seed)
     chosen = (cell for cell in cells() if set(cell.levels) <= set(levels))
-    tasks = [Task(batch) for batch in _batches(chosen)]
-    tasks += [
-        Task([drawn_triple(chance) for _ in batch], chance.randrange(2**32)) for batch in _batches(iter(range(triples)))
+    tasks = [Task(batch) for batch in _batches(chosen)] + _triples(triples, random.Random(seed))
+    for task, tally in _run_tasks(url, template, ATTACHED, tasks, jobs):
+        (pairs if task.seed is None else threes).add(tally)
+    return pairs, threes
+
+
+def run_other(url: str, template: str, start: Start, seed: int, triples: int, jobs: int) -> Tally:
+    """Run one drawn ordering of every pair, and drawn races of three sessions, from another starting state.
+
+    Args:
+        url: A server that nobody else uses.
+        template: A migrated database on it.
+        start: The starting state.
+        seed: Draws the races.
+        triples: How many races of three sessions.
+        jobs: How many processes.
+
+    Returns:
+        What they came to.
+    """
+    chance = random.Random(f"{seed}/{start.name}")
+    tasks = [
+        Task([turned(cell, chance) for cell in batch], chance.randrange(2**32)) for batch in _batches(cells())
+    ] + _triples(triples, chance)
+    whole = Tally()
+    for _, tally in _run_tasks(url, template, start, tasks, jobs):
+        whole.add(tally)
+    return whole
+
+
+def _triples(count: int, chance: random.Random) -> list[Task]:
+    return [
+        Task([drawn_triple(chance) for _ in batch], chance.randrange(2**32)) for batch in _batches(iter(range(count)))
     ]
+
+
+def _run_tasks(url: str, template: str, start: Start, tasks: list[Task], jobs: int) -> Iterator[tuple[Task, Tally]]:
     said = time.monotonic()
+    races = 0
     # Not forked: a child would share the parent's sockets, and its hold on the server.
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (url, template)) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), _start, (url, template, start)) as pool:
         for number, (task, tally) in enumerate(zip(tasks, pool.map(_run, tasks), strict=True), 1):
-            (pairs if task.seed is None else threes).add(tally)
+            yield task, tally
+            races += tally.races.total()
             if time.monotonic() - said > SAY_EVERY_SECONDS or number == len(tasks):
                 said = time.monotonic()
-                races = pairs.races.total() + threes.races.total()
-                print(f"{number} of {len(tasks)} tasks, {races} races", file=sys.stderr, flush=True)
-    return pairs, threes
+                print(f"{start.name}: {number} of {len(tasks)} tasks, {races} races", file=sys.stderr, flush=True)
 
 
 def _batches(items: Iterator[T]) -> Iterator[list[T]]:
@@ -84,9 +117,9 @@ def _batches(items: Iterator[T]) -> Iterator[list[T]]:
 _explorer: Explorer
 
 
-def _start(url: str, template: str) -> None:
+def _start(url: str, template: str, start: Start) -> None:
     global _explorer
-    _explorer = Explorer(copy_database(url, template, f"races_{os.getpid()}")).__enter__()
+    _explorer = Explorer(copy_database(url, template, f"races_{os.getpid()}"), start).__enter__()
 
 
 def _run(task: Task) -> Tally:

@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.races.campaign import Outcome, Tally, pairs
 from tests.races.catalogue import HOLD_QUEST, LEVELS, OPERATIONS, STATES
+from tests.races.starts import OTHER_STARTS
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "races.md"
 
@@ -50,6 +52,14 @@ Pairs with most deadlocks, of two sessions:
 """
 
 
+OTHERS = "## From other starting states\n"
+OTHERS_TEXT = """\
+The same operations with `integrity.mechanism = off` in one session or in all of them, and on a detached layer whose
+rule views are there to judge: one drawn ordering of every pair from every state at every two levels, and drawn races of
+three sessions. Nobody writes what has to follow, so the law alone decides, and refuses more.
+"""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a report says that tests hold it to."""
@@ -60,6 +70,7 @@ class Facts:
     timing: int
     operations: tuple[str, ...]
     stable: dict[str, dict[str, int]]
+    others: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class Run:
     pairs: Tally
     triples: Tally
     stable_slice: Tally
+    others: Mapping[str, Tally]
 
 
 def render(run: Run) -> str:
@@ -108,6 +120,7 @@ def render(run: Run) -> str:
         _refusals(both),
         DEADLOCKS,
         _deadlocks(run.pairs),
+        _others(run.others),
         "## The slice that every test run repeats\n",
         "Two sessions without SERIALIZABLE: these end the same way every time, and a test compares.\n",
         _outcomes(run.stable_slice),
@@ -134,17 +147,33 @@ def read(text: str) -> Facts:
         assert found, f"the report has no row {name!r}"
         return found[1]
 
-    _, _, rest = text.partition("## The slice that every test run repeats\n")
-    table = [line.strip("|").split("|") for line in rest.partition("\n## ")[0].splitlines() if line.startswith("|")]
-    header, _, *rows = [[cell.strip() for cell in row] for row in table]
+    def table(heading: str) -> dict[str, dict[str, int]]:
+        _, _, rest = text.partition(heading)
+        lines = [line.strip("|").split("|") for line in rest.partition("\n## ")[0].splitlines() if line.startswith("|")]
+        header, _, *rows = [[cell.strip() for cell in line] for line in lines]
+        return {row[0]: dict(zip(header[1:], map(_integer, row[1:]), strict=True)) for row in rows}
+
     return Facts(
         major=int(fact("PostgreSQL").split(".")[0]),
         races=int(fact("races").replace(",", "")),
         broken=int(fact("broken commits")),
         timing=int(fact("refusals by a foreign key of ours for timing alone, at READ COMMITTED")),
         operations=tuple(re.findall(r"^### (.*)$", text, re.MULTILINE)),
-        stable={row[0]: dict(zip(header[1:], map(_integer, row[1:]), strict=True)) for row in rows},
+        stable=table("## The slice that every test run repeats\n"),
+        others=table(OTHERS),
     )
+
+
+def with_others(text: str, tallies: Mapping[str, Tally]) -> str:
+    """Return a report with the races from other starting states replaced.
+
+    Args:
+        text: The report.
+        tallies: What those races came to, by the name of the starting state.
+    """
+    before, _, rest = text.partition(OTHERS)
+    _, _, after = rest.partition("\n## ")
+    return f"{before}{_others(tallies)}\n## {after}"
 
 
 def stable_counts(tally: Tally) -> dict[str, dict[str, int]]:
@@ -157,6 +186,19 @@ def stable_counts(tally: Tally) -> dict[str, dict[str, int]]:
 def _outcomes(tally: Tally) -> str:
     rows = [(level, *(_number(count) for count in counts.values())) for level, counts in stable_counts(tally).items()]
     return _table(("level", *map(str, COLUMNS)), rows)
+
+
+def _others(tallies: Mapping[str, Tally]) -> str:
+    rows = []
+    for start in OTHER_STARTS:
+        tally = tallies[start.name]
+        outcomes: Counter[Outcome] = Counter()
+        for (_, outcome), count in tally.by_level().items():
+            outcomes[outcome] += count
+        counts = (tally.races.total(), len(tally.broken), len(tally.unexpected), *(outcomes[item] for item in COLUMNS))
+        rows.append((start.name, *map(_number, counts)))
+    header = ("starting state", "races", "broken commits", "unexpected outcomes", *map(str, COLUMNS))
+    return f"{OTHERS}\n{OTHERS_TEXT}\n{_table(header, rows)}"
 
 
 def _refusals(tally: Tally) -> str:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.races import report
-from tests.races.campaign import Judge, Outcome, Tally, run_slice
+from tests.races.campaign import Judge, Outcome, Tally, run_other_slice, run_slice
 from tests.races.catalogue import (
     BROKEN_STATES,
     HOLD_QUEST,
@@ -23,6 +23,7 @@ from tests.races.catalogue import (
 )
 from tests.races.explorer import Cell, Explorer
 from tests.races.sessions import Refusal
+from tests.races.starts import OTHER_STARTS, Start
 from tests.races.weakened import drop_foreign_keys, weaken
 from tests.support.database import url_of
 
@@ -61,6 +62,17 @@ def test_slice_of_all_races(explorer: Explorer) -> None:
         assert report.stable_counts(stable) == facts.stable, "run `make races` and look at what it changed"
 
 
+@pytest.mark.parametrize("start", OTHER_STARTS, ids=lambda start: start.name)
+def test_slice_from_other_starts(start: Start, migrated: psycopg.Connection[Any]) -> None:
+    with Explorer(url_of(migrated), start) as explorer:
+        tally = run_other_slice(explorer)
+    assert not tally.broken, _listed(tally.broken)
+    assert not tally.unexpected, _listed(tally.unexpected)
+    # What needs the mechanism is refused: where it would break a pair at commit, detached by the CHECK of a marker too.
+    law = {Outcome.OUR_FOREIGN_KEY} | ({Outcome.OUR_CHECK} if start.detached else set())
+    assert {Outcome.COMMITTED, *law} <= {outcome for _, outcome in tally.by_level()}
+
+
 @pytest.mark.parametrize("off", MECHANISM_OFF, ids=lambda operation: operation.name)
 def test_session_without_the_mechanism_commits_nothing_broken(off: Operation, judge: Judge) -> None:
     """Whoever it meets: the law decides about what it writes, and about what others write meanwhile."""
@@ -81,6 +93,10 @@ def test_report_is_of_a_full_run() -> None:
     assert facts.operations == tuple(operation.name for operation in (*OPERATIONS, HOLD_QUEST))
     assert facts.races >= 20_000
     assert (facts.broken, facts.timing) == (0, 0)
+    assert list(facts.others) == [start.name for start in OTHER_STARTS]
+    for counts in facts.others.values():
+        assert counts["races"] >= 20_000
+        assert (counts["broken commits"], counts["unexpected outcomes"]) == (0, 0)
 
 
 def test_weakened_mechanism_commits_what_is_broken(migrated: psycopg.Connection[Any], judge: Judge) -> None:

@@ -73,7 +73,7 @@ class Database:
         migrate.upgrade(self.target(user), revision, options)
 
     def downgrade(self, user: str = OWNER, revision: str = "base") -> None:
-        migrate.downgrade(self.target(user), revision, ["drop-app-tables=true"])
+        migrate.downgrade(self.target(user), revision, ["drop-app-tables=true", "drop-records=true"])
 
     def admit_app(self) -> None:
         """Give `APP` what an app needs on its own tables, nothing else."""

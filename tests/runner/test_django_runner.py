@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,12 +41,17 @@ def databases(server: psycopg.Connection[tuple[object, ...]]) -> list[str]:
     return [str(name) for (name,) in found]
 
 
-def ran(server: psycopg.Connection[tuple[object, ...]], *command: str, cwd: Path = ROOT) -> tuple[int, str]:
+def ran(
+    server: psycopg.Connection[tuple[object, ...]],
+    *command: str,
+    cwd: Path = ROOT,
+    settings_module: str = "tests.django_app.settings",
+) -> tuple[int, str]:
     url = f"host={server.info.host} port={server.info.port} user=postgres dbname={name_of_database()}"
     settings = {
-        "DJANGO_SETTINGS_MODULE": "tests.django_app.settings",
+        "DJANGO_SETTINGS_MODULE": settings_module,
         "DJANGO_APP_DATABASE_URL": url,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(cwd))),
     }
     done = subprocess.run(
         [sys.executable, "-m", *command],
@@ -81,6 +87,39 @@ def test_the_runner(server: psycopg.Connection[tuple[object, ...]]) -> None:
     assert "FAILED (failures=2, errors=1)" in said
     assert len(re.findall("^FAIL: test_leaves", said, re.M)) == 2
     assert said.count("[approved_without_participant:application=") == 2
+
+
+LATER_SETTINGS = """
+from tests.django_app.settings import *
+MIGRATION_MODULES = {"quests": "later_migrations"}
+"""
+LATER_MIGRATION = """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    dependencies = [("quests", "0001_initial")]
+    operations = [migrations.AlterField("quest", "status", models.CharField(max_length=40, default="open"))]
+"""
+
+
+def test_a_kept_database_and_a_migration_that_views_stand_in_the_way_of(
+    server: psycopg.Connection[tuple[object, ...]], tmp_path: Path
+) -> None:
+    """As docs/django.md says: once without --keepdb."""
+    shutil.copytree(ROOT / "tests" / "django_app" / "quests" / "migrations", tmp_path / "later_migrations")
+    (tmp_path / "later_migrations" / "0002_longer_status.py").write_text(LATER_MIGRATION)
+    (tmp_path / "later_settings.py").write_text(LATER_SETTINGS)
+    test = ("django", "test", "--noinput", f"{SUITE}.LeavesInTestCase.test_sound")
+    code, said = ran(server, *test, "--keepdb")
+    assert code == 0, said
+
+    code, said = ran(server, *test, "--keepdb", cwd=tmp_path, settings_module="later_settings")
+    assert code == 1
+    assert "cannot alter type of a column used by a view or rule" in said
+
+    for keep in ((), ("--keepdb",)):
+        code, said = ran(server, *test, *keep, cwd=tmp_path, settings_module="later_settings")
+        assert code == 0, said
 
 
 PYTEST_SUITE = """

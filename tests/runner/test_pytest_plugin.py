@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.database import url_of
+from checks import attachment, ddl
+from tests.support.database import another, url_of
 from tests.support.proof import repair
 
 pytest_plugins = ["pytester"]
@@ -175,6 +176,18 @@ def test_refused(database, integrity_connection):
 """
         )
         run(suite, FLAG).assert_outcomes(passed=1)
+
+    def test_says_that_the_layer_is_detached(self, suite: pytest.Pytester, repaired: _Connection) -> None:
+        with another(repaired, autocommit=True) as owner:
+            attachment.detach(owner, ddl.LockPolicy())
+        suite.makepyfile(
+            "def test_sound(integrity_connection): pass\ndef test_both(integrity_violations): integrity_violations()"
+        )
+        ran = run(suite, FLAG)
+        # The second in its call, too.
+        ran.assert_outcomes(passed=1, failed=1, errors=2)
+        ran.stdout.fnmatch_lines(["*nothing was audited: the layer is detached since *`quest-integrity attach`*"])
+        ran.stdout.fnmatch_lines(["*DetachedError: the layer is detached since *`quest-integrity attach`*"])
 
     def test_fails_a_suite_in_which_it_audits_nothing(self, pytester: pytest.Pytester) -> None:
         pytester.makepyfile("def test_elsewhere(): pass")

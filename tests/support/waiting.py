@@ -51,3 +51,20 @@ def wait_until_alone(observer: psycopg.Connection[Any], seconds: float = 30) -> 
     ).fetchall():
         assert time.monotonic() < deadline, f"after {seconds} s there still are {others}"
         time.sleep(0.005)
+
+
+def wait_until_gone(observer: psycopg.Connection[Any], pid: int, seconds: float = 60) -> None:
+    """Wait until a backend has ended, and let go of its locks.
+
+    Args:
+        observer: An autocommit connection.
+        pid: The backend's.
+        seconds: How long to wait for that.
+
+    Raises:
+        AssertionError: It lives on.
+    """
+    deadline = time.monotonic() + seconds
+    while observer.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]).fetchall():
+        assert time.monotonic() < deadline, f"backend {pid} lives on"
+        time.sleep(0.005)
