@@ -26,6 +26,8 @@ EVENTS, GUARDS, HISTORY, FORMATS = (
     "tests/runner/test_formats.py::",
 )
 RECORDS = "tests/runner/test_records.py::test_records_are_as_the_schema_says_in_every_format"
+ON_REQUEST = "tests/law/test_on_request.py::test_refused_with_triggers_disabled"
+ENFORCED = "tests/law/test_enforce_command.py::test_enforced_and_relaxed"
 TRUNCATE = "tests/law/test_truncate.py::test_truncate_of_what_it_does_not_name_is_refused"
 BY_HAND = {
     **{
@@ -39,6 +41,18 @@ BY_HAND = {
     "trigger integrity_append_only_truncate on integrity.event": (
         "tests/events/test_event_log.py::TestAppendOnly::test_no_change_is_accepted[integrity.event-origin-truncate {}]"
     ),
+    **{
+        f"constraint {name} on public.{table}": f"{ON_REQUEST}[read_committed-{case}]"
+        for name, table, case in (
+            ("integrity_participant_has_approved_application", "quests_questparticipant", "direct_join"),
+            ("integrity_pending_application_key", "applications_application", "applied_twice"),
+            ("integrity_quest_has_one_participant", "quests_questparticipant", "second_participant"),
+        )
+    },
+    "rule quest_with_several_participants": "tests/rules/test_quest_with_several_participants.py::test_violation",
+    "repair participant_without_approval": "tests/repair/test_unapproved.py::test_repaired_and_undone[approve-expected0]",
+    "enforce": f"{ENFORCED}[duplicate_pending]",
+    "relax": f"{ENFORCED}[participant_without_approval]",
     "audit": "tests/audit/test_audit_command.py::TestTheIncident::test_sync_001",
     "audit --format table": "tests/audit/test_audit_command.py::TestTheIncident::test_sync_001",
     "audit --format json": f"{FORMATS}TestJson::test_a_document[plain]",
