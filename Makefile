@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 SMALL := $(VENV)/.small
 READY := $(VENV)/.ready
 # Neighbours share templates and servers, so each process begins with one stretch of the suite; who is done takes over.
-PARALLEL := --numprocesses auto --dist worksteal
+# One process more than processors: a sixth of the time a test waits, for a lock, a server or a program.
+PARALLEL := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 # The one procedure that commits, which PostgreSQL allows only without a SET clause: it sets its search_path itself.
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 

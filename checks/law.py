@@ -13,7 +13,7 @@ from checks import ddl
 from checks.errors import UserError
 
 NEXT_STEP = """
-select name, state, statement, waits
+select name, state, statement, waits, count(*) over () as planned
 from integrity.law_status
 where
   statement is not null
@@ -21,15 +21,6 @@ where
   and name <> all(%(skip)s::text[])
 order by position
 limit 1
-"""
-
-PLANNED = """
-select count(*)
-from integrity.law_status
-where
-  statement is not null
-  and (%(names)s::text[] is null or name = any(%(names)s))
-  and name <> all(%(skip)s::text[])
 """
 
 REMAINING = """
@@ -59,12 +50,16 @@ Refusal = (
 
 @dataclass(frozen=True)
 class Step:
-    """The next statement for one constraint; `waits` says that it must not be built while rows violate it."""
+    """The next statement for one constraint, of `planned` ones that have a next statement.
+
+    `waits` says that it must not be built while rows violate it.
+    """
 
     name: str
     state: str
     statement: str
     waits: bool
+    planned: int
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def advance(
     with _pinned_search_path(connection), connection.cursor(row_factory=class_row(Step)) as cursor:
         done = 0
         while step := cursor.execute(NEXT_STEP, {"names": wanted, "skip": stuck}).fetchone():
-            show(done, done + _planned(connection, wanted, stuck))
+            show(done, done + step.planned)
             done += 1
             if step.waits and step.state == "missing":
                 obstacles = connection.execute("select integrity.law_obstacles(%s)", [step.name]).fetchone()
@@ -150,12 +145,6 @@ def change(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, what: st
     except Refusal as error:
         hint = error.diag.message_hint or ""
         raise UserError(f"{error.diag.message_primary}: {hint[:1].lower()}{hint[1:].rstrip('.')}") from error
-
-
-def _planned(connection: psycopg.Connection[Any], names: list[str] | None, skip: list[str]) -> int:
-    """Count the constraints that have a next statement."""
-    row = connection.execute(PLANNED, {"names": names, "skip": skip}).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _take(connection: psycopg.Connection[Any], statement: str, policy: ddl.LockPolicy) -> None:

@@ -22,7 +22,7 @@ from checks import attachment, guards
 from tests.django_app import database
 from tests.support import plant
 from tests.support.catalog import changed, snapshot
-from tests.support.cli import finish, run, spawn
+from tests.support.cli import Ran, run, run_at
 from tests.support.database import another, url_of
 from tests.support.programs import ROOT
 from tests.support.proof import attach, places
@@ -268,21 +268,22 @@ class Manage:
         (folder / "later" / "settings.py").write_text(SETTINGS)
         (folder / "later" / later.app / "0002_later.py").write_text(MIGRATION.format(operations=later.operations))
         self._app, self._url = later.app, url
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
-            "DJANGO_SETTINGS_MODULE": "later.settings",
-            "DJANGO_APP_DATABASE_URL": url,
-        }
+        self._environment = [
+            "env",
+            f"PYTHONPATH={folder}{os.pathsep}{ROOT}",
+            "DJANGO_SETTINGS_MODULE=later.settings",
+            f"DJANGO_APP_DATABASE_URL={url}",
+        ]
 
     def _command(self, to: str) -> list[str]:
-        return [sys.executable, "-m", "django", "migrate", "--no-input", "--verbosity=0", self._app, to]
+        django = [sys.executable, "-m", "django", "migrate", "--no-input", "--verbosity=0", self._app, to]
+        return [*self._environment, *django]
 
     def migrate(self, to: str = "0002") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self._command(to), env=self._environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(self._command(to), capture_output=True, text=True, timeout=120)
 
-    def around(self, to: str = "0002") -> Any:
-        return finish(spawn(self._url, "around", "--", *self._command(to), env=self._environment))
+    def around(self, to: str = "0002") -> Ran:
+        return run_at(self._url, "around", "--", *self._command(to))
 
 
 @pytest.fixture

@@ -5,6 +5,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from checks import ddl
+from checks.law import advance
+
 _Connection = psycopg.Connection[Any]
 
 STATUS = "select name, relation, state, statement from integrity.law_status order by position, state"
@@ -66,3 +69,13 @@ def test_namesakes_do_not_stand_for_what_is_missing(migrated: _Connection) -> No
         "select state, requires is not null from integrity.law_status where chosen is null"
     ).fetchall()
     assert set(found) == {("missing", False), ("waiting", True)}
+
+
+def test_what_enforces_it_tells_how_many_steps_are_known(migrated: _Connection) -> None:
+    """A constraint that was added has yet to be validated."""
+    migrated.autocommit = True
+    migrated.execute("alter table quests_quest drop constraint integrity_quest_status_known")
+    migrated.execute("alter table applications_application drop constraint integrity_application_status_known")
+    told: list[tuple[int, int]] = []
+    assert advance(migrated, ddl.LockPolicy(), show=lambda done, planned: told.append((done, planned))) == []
+    assert told == [(0, 2), (1, 3), (2, 3), (3, 4)]

@@ -12,7 +12,7 @@ from tests.roles import privileges
 from tests.roles.cluster import APP, BADGES, DBA, OWNER, Cluster, Database
 from tests.roles.conftest import cleaned
 from tests.support import factory, plant
-from tests.support.cli import Ran, finish, spawn
+from tests.support.cli import Ran, run_at
 
 READER, OPERATOR = "auditor", "operator"
 
@@ -230,7 +230,7 @@ class TestAtTheCommandLine:
         return dirty(cluster, request.param)
 
     def ran(self, database: Database, who: str, *arguments: str) -> Ran:
-        return finish(spawn(database.url(who), *arguments))
+        return run_at(database.url(who), *arguments)
 
     @pytest.mark.parametrize("who", [READER, OPERATOR])
     def test_readers_and_operators_read(self, who: str, dirty: Database) -> None:

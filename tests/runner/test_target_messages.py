@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from checks import migrate, server
-from tests.support.cli import Ran, finish, run, spawn
+from tests.support.cli import Ran, finish, run, run_at, spawn
 from tests.support.database import target_of, url_of
 from tests.support.programs import alembic
 
@@ -92,47 +92,45 @@ def test_alembic_itself_on_what_a_newer_version_migrated(migrated: _Connection, 
 @every_command
 def test_a_missing_permission(migrated: _Connection, command: tuple[str, ...]) -> None:
     migrated.commit()
-    ran = finish(spawn(f"{url_of(migrated)}&options=-c%20role%3Dpg_monitor", *command))
+    ran = run_at(f"{url_of(migrated)}&options=-c%20role%3Dpg_monitor", *command)
     assert_one_sentence(ran, "permission", "42501")
 
 
 def test_who_may_only_read_can_audit_and_not_repair(sync_001: _Connection) -> None:
     sync_001.commit()
     url = f"{url_of(sync_001)}&options=-c%20role%3Dpg_read_all_data"
-    assert finish(spawn(url, "audit")).code == 1
-    assert finish(spawn(url, "rules")).code == 0
-    assert finish(spawn(url, "repairs")).code == 0
+    assert run_at(url, "audit").code == 1
+    assert run_at(url, "rules").code == 0
+    assert run_at(url, "repairs").code == 0
     for command in ("repair", "preview"):
-        assert_one_sentence(finish(spawn(url, *COMMANDS[command])), "42501")
+        assert_one_sentence(run_at(url, *COMMANDS[command]), "42501")
 
 
 def test_a_standby_or_read_only_session(sync_001: _Connection) -> None:
     sync_001.commit()
     url = f"{url_of(sync_001)}&options=-c%20default_transaction_read_only%3Don"
-    assert finish(spawn(url, "audit")).code == 1
-    assert_one_sentence(
-        finish(spawn(url, "audit", "--fix-issues", "--yes", "--missing-participant", "create")), "25006"
-    )
+    assert run_at(url, "audit").code == 1
+    assert_one_sentence(run_at(url, "audit", "--fix-issues", "--yes", "--missing-participant", "create"), "25006")
 
 
 @every_command
 def test_unreachable(command: tuple[str, ...]) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
-        ran = finish(spawn(f"postgresql://u:{PASSWORD}@127.0.0.1:{holder.getsockname()[1]}/d", *command))
+        ran = run_at(f"postgresql://u:{PASSWORD}@127.0.0.1:{holder.getsockname()[1]}/d", *command)
     assert_one_sentence(ran, "cannot connect")
     assert PASSWORD not in ran.err
 
 
 @pytest.mark.parametrize("command", [("audit",), ("upgrade",)], ids=" ".join)
 def test_a_wrong_password(guarded: server.Server, command: tuple[str, ...]) -> None:
-    ran = finish(spawn(guarded_url(guarded, "wrong-" + PASSWORD), *command))
+    ran = run_at(guarded_url(guarded, "wrong-" + PASSWORD), *command)
     assert_one_sentence(ran, "password")
     assert PASSWORD not in ran.err
 
 
 def test_the_right_password_is_shown_to_nobody(guarded: server.Server) -> None:
-    ran = finish(spawn(guarded_url(guarded, PASSWORD), "audit"))
+    ran = run_at(guarded_url(guarded, PASSWORD), "audit")
     assert_one_sentence(ran, "not migrated")
     assert ran.err.splitlines()[0] == (f"database: ali@{guarded.sockets}:{guarded.port}/postgres (from --database-url)")
     assert PASSWORD not in ran.err

@@ -38,7 +38,12 @@ class Ran:
 def run(connection: _Connection, *arguments: object, stdin: str | None = None) -> Ran:
     """Run a command in this process on the connection's database, after committing; no input is a terminal."""
     connection.commit()
-    result = CliRunner().invoke(app, ["--database-url", url_of(connection), *map(str, arguments)], input=stdin)
+    return run_at(url_of(connection), *arguments, stdin=stdin)
+
+
+def run_at(url: str, *arguments: object, stdin: str | None = None) -> Ran:
+    """Run a command in this process on the database of a URL; no input is a terminal."""
+    result = CliRunner().invoke(app, ["--database-url", url, *map(str, arguments)], input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Ran(result.exit_code, result.stdout, result.stderr)
