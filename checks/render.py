@@ -66,6 +66,12 @@ def console(out: TextIO | None = None) -> Console:
     return terminal if terminal.is_terminal else _Console(file=out, width=PLAIN_WIDTH, soft_wrap=True)
 
 
+def screen(width: int) -> Console:
+    """Return the console of standard output as a terminal; where it is none, so many cells wide and without styles."""
+    terminal = _Console()
+    return terminal if terminal.is_terminal else _Console(force_terminal=True, width=width, color_system=None)
+
+
 def say(message: str) -> None:
     """Print a message for people to stderr; what stands in backticks stays on one line."""
     on = _Console(stderr=True)

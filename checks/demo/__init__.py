@@ -22,7 +22,8 @@ Connection = psycopg.Connection[Any]
 
 def run() -> None:
     """Run the whole demonstration on a server of its own, which is gone afterwards."""
-    out = render.console()
+    # It is for people, also in a pager or the log of a CI.
+    out = render.screen(80)
     with server.throwaway() as running:
         _incident(out, _database(running, "sync_001"), "SYNC-001")
         audited = _database(running, "audit_001")
@@ -55,11 +56,11 @@ def _incident(out: Console, target: Target, name: str) -> None:
         with violations.one_snapshot(connection):
             audit.show_report(violations.report(connection), out, detailed=True)
             demo.show_people(connection.execute(_query("people")), out)
-            audit.show_violations(violations.read(connection, by_quest=out.is_terminal), people, out)
+            audit.show_violations(violations.read(connection, by_quest=True), people, out)
 
         render.heading(out, f"{name}: preview the repair (audit --fix-issues --dry-run)")
         options = repair.Options(violations.Scope(), "create", reason=name)
-        with repair.preview(connection, options, lambda *_: None, by_quest=out.is_terminal) as (_result, found):
+        with repair.preview(connection, options, lambda *_: None, by_quest=True) as (_result, found):
             changes.show_changes(found, people, out)
 
         render.heading(out, f"{name}: repair, validate, look again")
