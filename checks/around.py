@@ -63,7 +63,7 @@ def run(target: Target, command: Sequence[str], policy: ddl.LockPolicy) -> int:
         DetachedError: the layer could not be attached again.
     """
     if shutil.which(command[0]) is None:
-        raise UserError(f"there is no command {command[0]!r} to run: nothing was done")
+        raise UserError(f"there is no command {command[0]!r}, nothing was done: name a program on PATH")
     with _stops() as stops:
         try:
             with target.connect(autocommit=True) as connection:

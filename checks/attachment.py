@@ -11,7 +11,7 @@ import psycopg
 from psycopg import errors, sql
 
 from checks import ddl, migrate, violations
-from checks.errors import UserError
+from checks.errors import UserError, reported
 
 # Migrations hold it for as long as they run: see migrations/env.py.
 ADVISORY_LOCK = 0x7175657374
@@ -89,8 +89,7 @@ def detach(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> int:
         connection.execute(f"set lock_timeout = '{policy.timeout:g}s'".encode())
         row = ddl.retrying(policy, "detach")(connection.execute, "select integrity.detach()").fetchone()
     except (errors.DependentObjectsStillExist, errors.ObjectNotInPrerequisiteState) as error:
-        reason = " ".join(part for part in (error.diag.message_primary, error.diag.message_hint) if part)
-        raise UserError(f"the layer cannot be detached, nothing was changed: {reason}") from error
+        raise UserError(f"the layer cannot be detached, nothing was changed: {reported(error)}") from error
     return int(row[0]) if row else 0
 
 
@@ -147,7 +146,7 @@ def _refuse_unfit(connection: psycopg.Connection[Any], query: str) -> None:
     lines = [f"  {what}: found {found}; expected {expected}" for what, found, expected in connection.execute(query)]
     if lines:
         raise DetachedError(
-            "the app's tables do not fit the integrity layer, so it stays detached. Mend these, then run "
+            "the app's tables do not fit the integrity layer, so it stays detached. Correct these, then run "
             "`quest-integrity attach`:\n" + "\n".join(lines)
         )
 

@@ -79,8 +79,9 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
     """
     if any(guard.kind == "manifest" for guard in damaged(connection)):
         raise UserError(
-            "The manifest integrity.guard is not as the migrations sealed it, so its statements were not run. "
-            "Write it anew: quest-integrity downgrade 0011_roles, upgrade, guards --against-package."
+            "the manifest integrity.guard is not as the migrations wrote it, so its statements were not run: write it anew "
+            "with `quest-integrity downgrade 0011_roles` and `quest-integrity upgrade`, then compare it with "
+            "`quest-integrity guards --against-package`"
         )
     # An object keeps the operators and functions that its definition found: only PostgreSQL's own will do.
     connection.execute("set search_path = pg_catalog, pg_temp")

@@ -10,7 +10,7 @@ from psycopg import errors
 from psycopg.rows import dict_row
 
 from checks import ddl, guards, law
-from checks.errors import UserError
+from checks.errors import UserError, reported
 
 COLUMNS = ("relation", "status", "built_in", "meaning")
 STATUSES = """
@@ -113,8 +113,7 @@ def _change(
     try:
         ddl.retrying(policy, f"statuses of {relation}")(attempt)
     except Refusal as error:
-        hint = error.diag.message_hint or ""
-        raise UserError(f"{error.diag.message_primary}: {hint[:1].lower()}{hint[1:].rstrip('.')}") from error
+        raise UserError(reported(error)) from error
 
 
 def _enforce(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, relation: str) -> list[law.Unenforced]:

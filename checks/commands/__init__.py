@@ -175,21 +175,24 @@ def confirm(question: str, changes: str, otherwise: str) -> None:
 
 
 def choose(question: str, answers: tuple[str, ...], elsewhere: str) -> str:
-    """Ask on the terminal for one of the answers.
+    """Ask on the terminal for one of the answers, below a question that may have several lines.
 
     Raises:
         UserError: the answer is to stop, or nobody can be asked, which `elsewhere` says.
     """
     if not sys.stdin.isatty():
         raise UserError(elsewhere)
+    from checks import render
+
+    render.say(question)
     answer = ""
     while answer not in (*answers, "stop"):
         try:
-            answer = typer.prompt(f"{question} ({', '.join(answers)})", default="stop", err=True).strip().lower()
+            answer = typer.prompt(f"Which? ({', '.join(answers)})", default="stop", err=True).strip().lower()
         except typer.Abort:
             answer = "stop"
     if answer == "stop":
-        raise UserError("nothing was changed, as you wish")
+        raise UserError("nothing was changed: the answer was to stop")
     return answer
 
 

@@ -122,7 +122,7 @@ def _decide(found: undecided.Undecided) -> str | None:
     options = " or ".join(f"{choice} ({effect})" for choice, effect in undecided.CHOICES.items())
     asked = (
         f"{what}.\nOf {found.missing:,} without a participant, {means}.\n"
-        "For different answers, stop and use --quest, --user or --limit.\nWhich?"
+        "For different answers, stop and use --quest, --user or --limit."
     )
     return choose(asked, tuple(undecided.CHOICES), f"{what}; say --missing-participant {options}")
 

@@ -173,7 +173,7 @@ class TestBadInput:
             ),
             (["--add", "quests_quest:open"], "'open' of quests_quest is known already"),
             (["--add", "quests_quest: "], "' ' is no status"),
-            (["--add", "quests_quest:it's"], "is no status: a status is made of letters"),
+            (["--add", "quests_quest:it's"], "is no status; a status is made of letters"),
             (["--add", 'quests_quest:say "x"'], "is no status"),
             (["--add", "quests_quest:{a,b}"], "is no status"),
             (["--add", "quests_quest:a\\b"], "is no status"),
