@@ -1,32 +1,15 @@
 """The entry point: every command."""
 
-from checks.commands import (
-    app,
-    attachment,
-    audit,
-    events,
-    guards,
-    migration,
-    operations,
-    repairs,
-    rules,
-    server,
-    statuses,
-)
+from importlib import import_module
 
-__all__ = [
-    "app",
-    "attachment",
-    "audit",
-    "events",
-    "guards",
-    "main",
-    "migration",
-    "operations",
-    "repairs",
-    "rules",
-    "server",
+from checks.commands import app
+
+__all__ = ["app", "main"]
+
+for subject in (
+    *("attachment", "audit", "events", "guards", "migration", "operations", "repairs", "rules", "server"),
     "statuses",
-]
+):
+    import_module(f"checks.commands.{subject}")
 
 main = app

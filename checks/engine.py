@@ -9,12 +9,11 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 from checks import account
 from checks.errors import UserError, one_line
-from checks.state import STATE_VARIABLE, locked, state_folder
+from checks.state import STATE_VARIABLE, locked, made_whole, state_folder
 
 
 def find_binaries(state: Path | None = None) -> Path:
@@ -75,15 +74,12 @@ def _copied_engine(package: Path, state: Path) -> Path:
     binaries = engine / package.name / "pginstall" / "bin"
     with locked(engine):
         if not engine.exists():
-            for leftover in state.glob("engine-*.new-*"):
-                shutil.rmtree(leftover)
-            new = Path(tempfile.mkdtemp(prefix=f"{engine.name}.new-", dir=state))
             unneeded = shutil.ignore_patterns("include", "*.a")
-            shutil.copytree(package / "pginstall", new / package.name / "pginstall", ignore=unneeded)
-            shutil.copytree(package.with_suffix(".libs"), new / f"{package.name}.libs")
-            for path in [new, *new.rglob("*")]:
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
-            new.rename(engine)
+            with made_whole(engine) as new:
+                shutil.copytree(package / "pginstall", new / package.name / "pginstall", ignore=unneeded)
+                shutil.copytree(package.with_suffix(".libs"), new / f"{package.name}.libs")
+                for path in [new, *new.rglob("*")]:
+                    path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
     if not _runs(binaries):
         raise UserError(
             f"the embedded PostgreSQL in {engine} cannot be run by uid {account.uid()}: set "

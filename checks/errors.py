@@ -33,6 +33,6 @@ def one_line(text: str) -> str:
 def reported(error: "psycopg.Error") -> str:
     """Return the server's message with its hint, to be quoted in a sentence."""
     hint = (error.diag.message_hint or "").rstrip(".")
-    # A hint begins as a sentence does, unless with a name.
-    hint = hint[:1].lower() + hint[1:] if hint[1:2].islower() else hint
-    return "; ".join(part for part in (error.diag.message_primary, hint) if part)
+    # It begins as a sentence does, unless with an acronym.
+    hint = hint if hint[1:2].isupper() else hint[:1].lower() + hint[1:]
+    return ": ".join(part for part in (error.diag.message_primary, hint) if part)

@@ -9,27 +9,17 @@ import psycopg
 from psycopg import errors
 from psycopg.rows import class_row
 
-from checks import ddl
+from checks import ddl, query, render
 
-NEXT_STEP = """
-select name, state, statement, waits
-from integrity.law_status
-where
-  statement is not null
-  and (%(names)s::text[] is null or name = any(%(names)s))
-  and name <> all(%(skip)s::text[])
-order by position
-limit 1
-"""
-
-PLANNED = """
-select count(*)
+WITH_A_STATEMENT = """
 from integrity.law_status
 where
   statement is not null
   and (%(names)s::text[] is null or name = any(%(names)s))
   and name <> all(%(skip)s::text[])
 """
+NEXT_STEP = f"select name, state, statement, waits {WITH_A_STATEMENT} order by position limit 1"
+PLANNED = f"select count(*) {WITH_A_STATEMENT}"
 
 REMAINING = """
 select name, state, rules
@@ -66,7 +56,7 @@ class Unenforced:
 
 def advance(
     connection: psycopg.Connection[Any],
-    policy: ddl.LockPolicy,
+    policy: ddl.LockPolicy = ddl.USUAL,
     names: Sequence[str] | None = None,
     show: Callable[[int, int], None] = lambda _done, _planned: None,
 ) -> list[Unenforced]:
@@ -87,13 +77,12 @@ def advance(
     with _pinned_search_path(connection), connection.cursor(row_factory=class_row(Step)) as cursor:
         done = 0
         while step := cursor.execute(NEXT_STEP, {"names": wanted, "skip": stuck}).fetchone():
-            show(done, done + _planned(connection, wanted, stuck))
+            show(done, done + query.value(connection, PLANNED, {"names": wanted, "skip": stuck}))
             done += 1
-            if step.waits and step.state == "missing":
-                obstacles = connection.execute("select integrity.law_obstacles(%s)", [step.name]).fetchone()
-                if obstacles and obstacles[0]:
-                    stuck.append(step.name)
-                    continue
+            may_wait = step.waits and step.state == "missing"
+            if may_wait and query.value(connection, "select integrity.law_obstacles(%s)", [step.name]):
+                stuck.append(step.name)
+                continue
             try:
                 _take(connection, step.statement, policy)
             except Violation:
@@ -103,18 +92,12 @@ def advance(
     return [Unenforced(name, state, tuple(rules)) for name, state, rules in remaining]
 
 
-def _planned(connection: psycopg.Connection[Any], names: list[str] | None, skip: list[str]) -> int:
-    """Count the constraints that have a next statement."""
-    row = connection.execute(PLANNED, {"names": names, "skip": skip}).fetchone()
-    return int(row[0]) if row else 0
-
-
 def _take(connection: psycopg.Connection[Any], statement: str, policy: ddl.LockPolicy) -> None:
     if " concurrently " in statement:
         # It holds up no client, but waits for all that were there before it. To give up early would leave an invalid
         # index behind and have the table scanned again, so all the patience goes into one attempt.
         policy = ddl.LockPolicy(timeout=min(policy.timeout * policy.retries, LONGEST_WAIT_SECONDS), retries=1)
-        ddl.say(f"{statement}: waits for transactions that are open now, {policy.timeout:g} s at most")
+        render.say(f"{statement}: waits for transactions that are open now, {policy.timeout:g} s at most")
     ddl.run(connection, statement, policy)
 
 
@@ -132,8 +115,6 @@ def _pinned_search_path(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def _drop_failed_build(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, name: str) -> None:
     """Drop the invalid index that a failed build leaves: it would go on refusing the app's writes."""
-    leftover = connection.execute(
-        "select statement from integrity.law_status where name = %s and state = 'index invalid'", [name]
-    ).fetchone()
-    if leftover:
-        _take(connection, leftover[0], policy)
+    invalid = "select statement from integrity.law_status where name = %s and state = 'index invalid'"
+    if statement := query.value(connection, invalid, [name]):
+        _take(connection, statement, policy)

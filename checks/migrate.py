@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import psycopg
-from psycopg.rows import scalar_row
 
-from checks import resources
+from checks import query, resources
 from checks.errors import UserError
 from checks.target import Target
 
@@ -71,11 +70,10 @@ def downgrade(target: Target, revision: str, x: Sequence[str] = ()) -> None:
 
 def current_revision(connection: psycopg.Connection[Any]) -> str | None:
     """Return the database's revision, or ``None`` if it is not migrated."""
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        if not cursor.execute("SELECT to_regclass('integrity.alembic_version') IS NOT NULL").fetchone():
-            return None
-        version: str | None = cursor.execute("SELECT version_num FROM integrity.alembic_version").fetchone()
-        return version
+    if not query.value(connection, "select to_regclass('integrity.alembic_version') is not null"):
+        return None
+    version: str | None = query.value(connection, "select version_num from integrity.alembic_version")
+    return version
 
 
 def revisions() -> list[str]:

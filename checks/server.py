@@ -26,7 +26,7 @@ import psycopg
 
 from checks import account, engine
 from checks.errors import UserError, one_line
-from checks.state import APP, locked, state_folder
+from checks.state import APP, locked, made_whole, state_folder
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -122,15 +122,10 @@ class Server:
         return True
 
     def _create(self, lock: IO[str]) -> None:
-        # Everything is made in a folder of another name: a killed initdb leaves nothing that looks finished.
-        state = self.folder.parent
-        for leftover in state.glob(f"{self.folder.name}.new-*"):
-            shutil.rmtree(leftover)
-        new = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new-", dir=state))
-        (new / "run").mkdir(mode=0o700)
-        account.give(new, new / "run")
-        _initdb(self.binaries, new / "data", lock)
-        new.rename(self.folder)
+        with made_whole(self.folder) as new:
+            (new / "run").mkdir(mode=0o700)
+            account.give(new, new / "run")
+            _initdb(self.binaries, new / "data", lock)
 
     def _launch(self) -> None:
         # pg_ctl detaches the server from our terminal, session and file descriptors. It hands the
@@ -278,7 +273,7 @@ def _prepare_socket_folder(folder: Path) -> None:
         account.give(folder)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid != account.uid():
-        raise UserError(f"{folder} must be a folder that only uid {account.uid()} can enter: remove it, the next start makes it")
+        raise UserError(f"{folder} must be a folder that only uid {account.uid()} can enter: remove it")
 
 
 def _throwaway_base() -> Path:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors
 from psycopg.rows import dict_row
 
-from checks import ddl, guards, law
+from checks import ddl, guards, law, query
 from checks.errors import UserError, reported
 
 COLUMNS = ("relation", "status", "built_in", "meaning")
@@ -58,13 +58,13 @@ def parse(text: str) -> tuple[str, str]:
     return relation, status
 
 
-def add(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) -> list[law.Unenforced]:
+def add(connection: psycopg.Connection[Any], text: str, policy: ddl.LockPolicy = ddl.USUAL) -> list[law.Unenforced]:
     """Add a status, given as `TABLE:STATUS`, and enforce its CHECK on old rows.
 
     Args:
         connection: in autocommit mode, of the tables' owner.
-        policy: how to wait for locks.
         text: table and status.
+        policy: how to wait for locks.
 
     Returns:
         The CHECK, if old rows keep it from being enforced.
@@ -77,7 +77,7 @@ def add(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) 
     return _enforce(connection, policy, relation)
 
 
-def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) -> list[law.Unenforced]:
+def remove(connection: psycopg.Connection[Any], text: str, policy: ddl.LockPolicy = ddl.USUAL) -> list[law.Unenforced]:
     """Remove a status that was added; as `add`.
 
     Raises:
@@ -87,8 +87,7 @@ def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: st
     _change(connection, policy, "remove", relation, status)
     # Who had written it and not committed yet was not seen; the change has waited for them, and from then on it is
     # refused.
-    held = connection.execute("select integrity.rows_with_status(%s, %s)", [relation, status]).fetchone()
-    if held and held[0]:
+    if query.value(connection, "select integrity.rows_with_status(%s, %s)", [relation, status]):
         _change(connection, policy, "add", relation, status)
         _enforce(connection, policy, relation)
         raise UserError(

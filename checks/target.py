@@ -40,7 +40,7 @@ CONNECT_FAILURES = (
 )
 CONNECT_ADVICE = "the server cannot be reached: start it, or correct host and port"
 
-NOT_MIGRATED = "objects of the integrity layer are missing: run `quest-integrity upgrade`"
+NOT_MIGRATED = "the database is not migrated to this version: run `quest-integrity upgrade`"
 # By SQLSTATE; the longest prefix counts.
 FAILURES = {
     "08": "the connection to the database was lost: check the server and run the command again",

@@ -54,6 +54,9 @@ class Commands(TyperGroup):
             raise
         except UserError as error:
             said, code = str(error), error.exit_code
+        except typer.BadParameter as error:
+            # Typer would not fold what may list many choices.
+            said = f"{error.format_message().rstrip('.')}: see `{error.ctx.command_path if error.ctx else ''} -h`"
         except OSError as error:
             said = f"{error.filename or 'standard output'}: {error.strerror or 'it was closed before all was written'}"
             with suppress(OSError):

@@ -105,15 +105,12 @@ def validate(context: typer.Context) -> None:
     Example: quest-integrity validate
     """
     from checks import guards, law, render
-    from checks.ddl import LockPolicy
     from checks.progress import Progress
     from checks.screens.guards import show_unenforced
 
     with connected(context) as connection:
         with Progress() as progress:
-            remaining = law.advance(
-                connection, LockPolicy(), show=lambda done, planned: progress.at("validate", done, planned)
-            )
+            remaining = law.advance(connection, show=lambda done, of: progress.at("validate", done, of))
         # Notes what is enforced from now on.
         guards.read(connection)
         if remaining:

@@ -12,7 +12,7 @@ import typer
 from psycopg import errors
 from rich.console import Console
 
-from checks import guards, render, repair, undecided, violations
+from checks import guards, query, render, repair, undecided, violations
 from checks.commands import EXIT_DAMAGE, choose, confirm
 from checks.people import People
 from checks.progress import Progress
@@ -82,12 +82,8 @@ def ask_and_repair(
 
 def counted(connection: psycopg.Connection[Any], scope: violations.Scope) -> violations.Report:
     """Return the counts; what takes long says how long the last recorded audit took."""
-    last = connection.execute(LAST_AUDIT).fetchone()
-    took = (
-        f", the last one took {last[0].total_seconds():,.0f} s"
-        if last and scope.user is None and scope.quest is None
-        else ""
-    )
+    last = query.value(connection, LAST_AUDIT) if scope.user is None and scope.quest is None else None
+    took = f", the last one took {last.total_seconds():,.0f} s" if last is not None else ""
     with Progress() as progress:
         progress.at(f"audit{took}", 0, None)
         return violations.report(connection, scope)

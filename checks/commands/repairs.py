@@ -1,7 +1,7 @@
 """quest-integrity repairs and undo."""
 
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -23,8 +23,7 @@ def repairs(context: typer.Context, form: FormatOption = "table") -> None:
     if form == "table":
         changes.show_runs(runs, render.console())
     else:
-        columns = [field.name for field in fields(repair.Run)]
-        records.write(form, map(asdict, runs), columns, sys.stdout)
+        records.write(form, map(asdict, runs), records.columns(repair.Run), sys.stdout)
     if not runs:
         render.say("nothing was repaired here: `quest-integrity audit --fix-issues --dry-run` previews a repair")
 

@@ -9,7 +9,6 @@ from psycopg import sql
 from rich.console import Console
 
 from checks import law, migrate, render, repair, server, violations
-from checks.ddl import LockPolicy
 from checks.people import People
 from checks.screens import audit, changes, demo
 from checks.target import Target
@@ -65,7 +64,7 @@ def _incident(out: Console, target: Target, name: str) -> None:
 
         render.heading(out, f"{name}: repair, validate, look again")
         changes.show_outcomes(repair.apply(connection, options, lambda *_: None).outcomes, out)
-        unenforced = law.advance(connection, LockPolicy())
+        unenforced = law.advance(connection)
         audit.show_report(violations.report(connection), out)
         render.put(out, f"constraints not enforced on every row: {len(unenforced)}")
         render.heading(out, f"{name}: before → after")
@@ -101,10 +100,10 @@ def _attacks(out: Console, target: Target) -> None:
             with connection.cursor().copy(COPIED) as rows:
                 rows.write_row(("approved", "2026-01-01T00:00:00Z", STUDENT3, 36))
 
-        def statement(text: LiteralString) -> Callable[[], None]:
-            return lambda: void(connection.execute(text))
+        def statement(text: LiteralString) -> Callable[[], object]:
+            return lambda: connection.execute(text)
 
-        attempts: tuple[tuple[str, tuple[int, ...], Callable[[], None]], ...] = (
+        attempts: tuple[tuple[str, tuple[int, ...], Callable[[], object]], ...] = (
             ("raw UPDATE: approve", (31,), statement(RAW_UPDATE)),
             ("bulk UPDATE: approve three", (32, 33, 34), statement(BULK)),
             ("DELETE the participant", (32,), statement(PARTICIPANT_DELETE)),
@@ -119,11 +118,7 @@ def _attacks(out: Console, target: Target) -> None:
     demo.show_attempts(ended, report.violations("error"), out)
 
 
-def void(_value: object) -> None:
-    """Drop a value: an attempt returns nothing."""
-
-
-def _attempt(connection: Connection, quests: tuple[int, ...], attempt: Callable[[], None]) -> tuple[str, str]:
+def _attempt(connection: Connection, quests: tuple[int, ...], attempt: Callable[[], object]) -> tuple[str, str]:
     """Commit an attempt; return how it ended and what the quests look like now."""
     try:
         attempt()

@@ -143,11 +143,11 @@ class TestChange:
             for number in range(3):
                 for table in KNOWN:
                     with another(migrated, autocommit=True) as session:
-                        assert statuses.add(session, ddl.LockPolicy(), f"{table}:new {number}") == []
+                        assert statuses.add(session, f"{table}:new {number}") == []
                 clients.wait_for_more()
             for table in KNOWN:
                 with another(migrated, autocommit=True) as session:
-                    assert statuses.remove(session, ddl.LockPolicy(), f"{table}:new 1") == []
+                    assert statuses.remove(session, f"{table}:new 1") == []
             clients.wait_for_more()
         assert migrated.execute("select count(*) from integrity.violations where severity = 'error'").fetchone() == (0,)
         assert wrong_guards(migrated) == {}
@@ -173,7 +173,7 @@ class TestBadInput:
             ),
             (["--add", "quests_quest:open"], "'open' of quests_quest is known already"),
             (["--add", "quests_quest: "], "' ' is no status"),
-            (["--add", "quests_quest:it's"], "is no status; a status is made of letters"),
+            (["--add", "quests_quest:it's"], "is no status: a status is made of letters"),
             (["--add", 'quests_quest:say "x"'], "is no status"),
             (["--add", "quests_quest:{a,b}"], "is no status"),
             (["--add", "quests_quest:a\\b"], "is no status"),
@@ -233,7 +233,7 @@ class TestLocks:
         with another(migrated) as reader, target_of(migrated).connect(autocommit=True) as owner:
             reader.execute("select * from quests_quest where id = %s", [quest_id])
             with pytest.raises(errors.LockNotAvailable):
-                statuses.add(owner, QUICK, f"quests_quest:{NEW}")
+                statuses.add(owner, f"quests_quest:{NEW}", QUICK)
             # Others of the app go on.
             migrated.execute("update quests_quest set title = 'x' where id = %s", [quest_id])
             migrated.commit()

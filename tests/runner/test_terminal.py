@@ -78,6 +78,7 @@ def calls(connection: _Connection) -> Calls:
         ("audit", "--detailed"): broken | keys | concerned,
         ("audit", "--fix-issues", "--dry-run", *CREATE): broken | repaired(connection),
         ("audit", "--rule", "nonsense"): rules,
+        ("audit", "--format", "nonsense"): {"'junit'", "'github'", "quest-integrity audit -h"},
         ("rules",): rules,
         ("repairs",): actors,
         ("events",): logged | column(connection, "select actor from integrity.events"),
