@@ -264,7 +264,7 @@ class TestUserErrors:
             (["DO $$BEGIN RAISE 'x' USING ERRCODE = 'disk_full'; END$$"], "disk is full.*53100"),
             (
                 ["DO $$BEGIN RAISE 'x' USING ERRCODE = '40001', HINT = 'try'; END$$"],
-                r"again \(x; try; .*40001",
+                r"again \(x: try; .*40001",
             ),
             (["SET ROLE pg_monitor", "CREATE SCHEMA mine"], "lacks a permission.*42501"),
         ],
