@@ -58,8 +58,11 @@ def write(connection: psycopg.Connection[Any], wanted: dict[str, Any], form: str
         shown = log.show_events(rows, People(connection), render.console(out))
     if shown < limit:
         if not shown:
+            is_chosen = any(wanted[name] is not None for name in ("quest", "user", "since", "kinds"))
             render.say(
                 "no events: none was logged that fits; `quest-integrity events` without options shows the newest"
+                if is_chosen
+                else "no events: no approval, kick or repair was logged since the layer was attached"
             )
         return
     total = query.value(connection, COUNT, wanted)

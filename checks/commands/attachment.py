@@ -70,7 +70,7 @@ def around(
     from checks.target import user_errors
 
     if not command:
-        raise UserError("around needs a command: quest-integrity around -- python manage.py migrate")
+        raise UserError("around needs a command: `quest-integrity around -- python manage.py migrate`")
     target = target_of(context)
     code = running.run(target, command)
     # Whatever becomes of the summary, the code says what became of the command.

@@ -174,7 +174,9 @@ def advise(report: violations.Report, repaired: repair.Result | None, *, dry_run
         render.say(f"interrupted after a whole batch, {done}: run the command again for the rest")
     if repaired and (left := repaired.items("undecided")):
         render.say(f"{undecided.what(left)}; decide with --missing-participant create or revoke")
-    if dry_run:
+    if repaired and not repaired.outcomes:
+        render.say("nothing to repair: no violation that was looked at has a repair")
+    elif dry_run:
         render.say("dry run: everything was rolled back, the violations are still there; repair them without --dry-run")
         return
     if repaired and repaired.items("repaired"):

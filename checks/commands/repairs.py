@@ -59,6 +59,8 @@ def undo(
         changes.show_changes(rows, People(connection), out)
         changes.show_outcomes(result.outcomes, out)
         changes.show_left(result.left, out)
+    if not result.outcomes:
+        render.say(f"nothing to undo: run {run} changed no row")
     if result.interrupted:
         handled, planned = result.items() - result.items("to do"), result.items()
         render.say(f"interrupted after a whole batch, {handled:,} of {planned:,} quests: undo {run} again for the rest")

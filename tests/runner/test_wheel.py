@@ -102,7 +102,8 @@ def test_the_wheel_alone_replays_the_incident(installed: Path, tmp_path: Path) -
     assert re.findall(r"^(student\d) +(\d)", audit, re.M) == [("student2", "3"), ("student3", "1"), ("student1", "1")]
     for attempt, outcome in ATTEMPTS.items():
         block = re.search(rf"^attempt {re.escape(attempt)}\n((?:  .*\n)+)", attempts, re.M)
-        assert block and outcome in " ".join(block[1].split()), attempts
+        assert block is not None, attempts
+        assert outcome in " ".join(block[1].split())
     assert "\n0 violations of severity error after all six\n" in attempts
     # The last three lines are what a visitor should remember.
     _, _, remember = attempts.partition("\nWhat to remember\n")
