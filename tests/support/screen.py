@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from checks import guards, repair, violations
+from checks import guards, progress, repair, violations
 from checks.cli import app
 from checks.target import Target
 
@@ -86,6 +86,8 @@ def _run(arguments: list[str], looks: Sequence[Look]) -> None:
         os.environ.pop(name, None)
     os.environ["TERM"] = "xterm-256color"
     sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+    # A busy machine makes slow what otherwise shows no progress.
+    progress.QUIET_SECONDS = 3600.0
     if len(looks) > 1:
         # What takes longest and is the same each time.
         Target.connect = _asked_once(Target.connect, nullcontext)  # type: ignore[method-assign]
