@@ -24,7 +24,7 @@ def uid() -> int:
     """Return the user id of the account.
 
     Raises:
-        UserError: We are root, and there is no user nobody.
+        UserError: The current user is root, and there is no user nobody.
     """
     other = _account().uid
     return os.geteuid() if other is None else other
@@ -76,7 +76,7 @@ def start(
             pass_fds=() if lock is None else (lock.fileno(),),
         )
     except FileNotFoundError as error:
-        raise UserError("the embedded PostgreSQL needs setpriv: install the package util-linux") from error
+        raise UserError("the embedded PostgreSQL needs the program setpriv: install the package util-linux") from error
 
 
 def run(program: Path, *arguments: object, lock: IO[str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -104,7 +104,10 @@ def _account() -> _Account:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError as error:
-        raise UserError("PostgreSQL does not run as root, and there is no user nobody to run it") from error
+        raise UserError(
+            "PostgreSQL does not run as root, and there is no user nobody to run it: create that user, run this as "
+            "another user, or name a database with --database-url"
+        ) from error
     return _Account(nobody.pw_uid, nobody.pw_gid, [])
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 
 import psycopg
 
-from checks import attachment, ddl
+from checks import attachment, ddl, render
 from checks.errors import UserError
 from checks.target import Target, as_user_error
 
@@ -55,7 +55,7 @@ def _stops() -> Iterator[_Stops]:
             signal.signal(number, handler)
 
 
-def run(target: Target, command: Sequence[str], policy: ddl.LockPolicy) -> int:
+def run(target: Target, command: Sequence[str], policy: ddl.LockPolicy = ddl.USUAL) -> int:
     """Detach, run the command, attach; return its exit code, 128 and more when a signal ended it.
 
     Raises:
@@ -63,7 +63,7 @@ def run(target: Target, command: Sequence[str], policy: ddl.LockPolicy) -> int:
         DetachedError: the layer could not be attached again.
     """
     if shutil.which(command[0]) is None:
-        raise UserError(f"there is no command {command[0]!r} to run: nothing was done")
+        raise UserError(f"there is no command {command[0]!r}, nothing was done: name a program on PATH")
     with _stops() as stops:
         try:
             with target.connect(autocommit=True) as connection:
@@ -76,7 +76,7 @@ def run(target: Target, command: Sequence[str], policy: ddl.LockPolicy) -> int:
             if stops.received is None:
                 raise
             return 128 + stops.received
-        ddl.say(f"detached: {dropped} views and triggers are gone" if dropped else "the layer was detached already")
+        render.say(f"detached: {dropped} views and triggers are gone" if dropped else "the layer was detached already")
         try:
             code = _command(command, stops)
         finally:
@@ -102,7 +102,7 @@ def _attach(target: Target, policy: ddl.LockPolicy) -> None:
     try:
         with target.connect(autocommit=True) as connection:
             if attachment.attach(connection, policy):
-                ddl.say("attached: they are back")
+                render.say("attached: they are back")
     except attachment.DetachedError:
         raise
     except Exception as error:

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from checks import ddl, migrate, violations
-from checks.errors import UserError
+from checks import ddl, migrate, query, violations
+from checks.errors import UserError, reported
 
 # Migrations hold it for as long as they run: see migrations/env.py.
 ADVISORY_LOCK = 0x7175657374
@@ -53,10 +53,10 @@ class DetachedError(UserError):
 def since(connection: psycopg.Connection[Any]) -> datetime | None:
     """Return when the layer was detached, None while it is attached or was migrated before it could be."""
     try:
-        row = connection.execute("select min(at) from integrity.detached_object").fetchone()
+        moment: datetime | None = query.value(connection, "select min(at) from integrity.detached_object")
     except (errors.UndefinedTable, errors.InvalidSchemaName):
         return None
-    return row[0] if row else None
+    return moment
 
 
 def said(moment: datetime) -> str:
@@ -74,7 +74,7 @@ def require_attached(connection: psycopg.Connection[Any]) -> None:
         raise DetachedError(f"{said(moment)} and this needs its views and triggers: {ATTACH}")
 
 
-def detach(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> int:
+def detach(connection: psycopg.Connection[Any], policy: ddl.LockPolicy = ddl.USUAL) -> int:
     """Drop the views and the triggers in one short transaction; return how many, 0 when they are gone already.
 
     Args:
@@ -87,14 +87,12 @@ def detach(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> int:
     _installed(connection)
     try:
         connection.execute(f"set lock_timeout = '{policy.timeout:g}s'".encode())
-        row = ddl.retrying(policy, "detach")(connection.execute, "select integrity.detach()").fetchone()
+        return int(ddl.retrying(policy, "detach")(query.value, connection, "select integrity.detach()"))
     except (errors.DependentObjectsStillExist, errors.ObjectNotInPrerequisiteState) as error:
-        reason = " ".join(part for part in (error.diag.message_primary, error.diag.message_hint) if part)
-        raise UserError(f"the layer cannot be detached, nothing was changed: {reason}") from error
-    return int(row[0]) if row else 0
+        raise UserError(f"the layer cannot be detached, nothing was changed: {reported(error)}") from error
 
 
-def attach(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> bool:
+def attach(connection: psycopg.Connection[Any], policy: ddl.LockPolicy = ddl.USUAL) -> bool:
     """Put back what `detach` dropped, the triggers last; return False when nothing was missing.
 
     Args:
@@ -137,32 +135,29 @@ def _installed(connection: psycopg.Connection[Any]) -> str:
     if revision is None:
         raise UserError("the database is not migrated: run `quest-integrity upgrade`")
     migrate.require_known(revision)
-    row = connection.execute("select to_regprocedure('integrity.detach()') is not null").fetchone()
-    if row != (True,):
+    if not query.value(connection, "select to_regprocedure('integrity.detach()') is not null"):
         raise UserError(f"the database is at the older revision {revision}: run `quest-integrity upgrade`")
     return revision
 
 
-def _refuse_unfit(connection: psycopg.Connection[Any], query: str) -> None:
-    lines = [f"  {what}: found {found}; expected {expected}" for what, found, expected in connection.execute(query)]
+def _refuse_unfit(connection: psycopg.Connection[Any], unfit: str) -> None:
+    lines = [f"  {what}: found {found}; expected {expected}" for what, found, expected in connection.execute(unfit)]
     if lines:
         raise DetachedError(
-            "the app's tables do not fit the integrity layer, so it stays detached. Mend these, then run "
+            "the app's tables do not fit the integrity layer, so it stays detached. Correct these, then run "
             "`quest-integrity attach`:\n" + "\n".join(lines)
         )
 
 
 def _step(connection: psycopg.Connection[Any], build: Callable[[], None]) -> int:
     with connection.transaction():
-        row = connection.execute("select pg_try_advisory_xact_lock(%s)", [ADVISORY_LOCK]).fetchone()
-        if row != (True,):
+        if not query.value(connection, "select pg_try_advisory_xact_lock(%s)", [ADVISORY_LOCK]):
             raise errors.LockNotAvailable("another upgrade, detach or attach is running on this database")
         # A view or trigger keeps the operators and functions that its definition found: only PostgreSQL's own will do.
         connection.execute("set local search_path = pg_catalog, pg_temp")
         connection.execute("set local client_min_messages = warning")
         build()
-        row = connection.execute("select integrity.settle_attachment()").fetchone()
-    return int(row[0]) if row else 0
+        return int(query.value(connection, "select integrity.settle_attachment()"))
 
 
 def _build(connection: psycopg.Connection[Any], files: Mapping[str, str], *, triggers: bool) -> None:

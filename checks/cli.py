@@ -1,34 +1,15 @@
 """The entry point: every command."""
 
-from checks.commands import (
-    app,
-    attachment,
-    audit,
-    enforcement,
-    events,
-    guards,
-    migration,
-    operations,
-    repairs,
-    rules,
-    server,
-    statuses,
-)
+from importlib import import_module
 
-__all__ = [
-    "app",
-    "attachment",
-    "audit",
-    "enforcement",
-    "events",
-    "guards",
-    "main",
-    "migration",
-    "operations",
-    "repairs",
-    "rules",
-    "server",
-    "statuses",
-]
+from checks.commands import app
+
+__all__ = ["app", "main"]
+
+for subject in (
+    *("attachment", "audit", "enforcement", "events", "guards", "migration", "operations", "repairs", "rules"),
+    *("server", "statuses"),
+):
+    import_module(f"checks.commands.{subject}")
 
 main = app

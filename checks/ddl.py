@@ -22,9 +22,7 @@ class LockPolicy:
     retries: int = 30
 
 
-def say(line: str) -> None:
-    """Print one line of progress to stderr."""
-    render.say(line)
+USUAL = LockPolicy()
 
 
 def say_statements(what: str, statements: Sequence[str]) -> None:
@@ -43,7 +41,8 @@ def retrying(policy: LockPolicy, what: str) -> Retrying:
     """
 
     def tell(state: RetryCallState) -> None:
-        say(f"{what}: the lock was not free within {policy.timeout:g} s, attempt {state.attempt_number}; trying again")
+        waited = f"the lock was not free within {policy.timeout:g} s, attempt {state.attempt_number}"
+        render.say(f"{what}: {waited}; trying again")
 
     return Retrying(
         retry=retry_if_exception_type((errors.LockNotAvailable, errors.DeadlockDetected)),

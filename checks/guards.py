@@ -11,9 +11,8 @@ from typing import Any
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.rows import class_row
 
-from checks import ddl, law, migrate, resources, server, violations
+from checks import ddl, law, migrate, query, render, resources, server, violations
 from checks.errors import UserError
 from checks.target import Target
 
@@ -26,6 +25,7 @@ VIEWS = (
 )
 ADDED = "select relation, status, position from integrity.status where not built_in"
 ENFORCED = "select distinct unnest(rules) from integrity.law where built_in and chosen order by 1"
+IS_MEMBER = "select pg_has_role(oid, 'member') from pg_roles where rolname = %s"
 STATUS_CHECKS = r"%\_status\_known"
 # Settings that change how PostgreSQL prints a definition.
 PLAIN = (
@@ -73,7 +73,7 @@ def damaged(connection: psycopg.Connection[Any]) -> list[Guard]:
     return [guard for guard in read(connection) if guard.damage]
 
 
-def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Guard]:
+def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy = ddl.USUAL) -> list[Guard]:
     """Run the repair statements, each once and under the lock policy, then validate; return all guards after that.
 
     Raises:
@@ -81,8 +81,9 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
     """
     if any(guard.kind == "manifest" for guard in damaged(connection)):
         raise UserError(
-            "The manifest integrity.guard is not as the migrations sealed it, so its statements were not run. "
-            "Write it anew: quest-integrity downgrade 0011_roles, upgrade, guards --against-package."
+            "the manifest integrity.guard is not as the migrations wrote it, so its statements were not run: write it "
+            "anew with `quest-integrity downgrade 0011_roles` and `quest-integrity upgrade`, then compare it with "
+            "`quest-integrity guards --against-package`"
         )
     # An object keeps the operators and functions that its definition found: only PostgreSQL's own will do.
     connection.execute("set search_path = pg_catalog, pg_temp")
@@ -94,22 +95,25 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy) -> list[Gu
             continue
         try:
             ddl.run(connection, str(guard.mend), policy)
-            ddl.say(f"ran: {guard.mend}")
+            render.say(f"ran: {guard.mend}")
         except psycopg.Error as error:
-            ddl.say(f"{guard.kind} {guard.identity} cannot be repaired: {error.diag.message_primary}")
+            render.say(f"{guard.kind} {guard.identity} cannot be repaired: {error.diag.message_primary}")
     law.advance(connection, policy)
     return read(connection)
 
 
 def enforce(
-    connection: psycopg.Connection[Any], policy: ddl.LockPolicy, names: Sequence[str] | None = None, **showing: Any
+    connection: psycopg.Connection[Any],
+    names: Sequence[str] | None = None,
+    policy: ddl.LockPolicy = ddl.USUAL,
+    **showing: Any,
 ) -> list[law.Unenforced]:
     """Enforce constraints as far as the rows allow, and note which: from then on it is damage when one is not.
 
     Args:
         connection: in autocommit mode, of the tables' owner.
-        policy: how to wait for locks.
         names: only these constraints; all of them when None.
+        policy: how to wait for locks.
         showing: as of `law.advance`.
 
     Returns:
@@ -155,12 +159,10 @@ def probe(connection: psycopg.Connection[Any], role: str | None) -> str | None:
         UserError: there is no such role, or the connected role may not become it.
     """
     if role is not None:
-        known = connection.execute(
-            "select pg_has_role(oid, 'member') from pg_roles where rolname = %s", [role]
-        ).fetchone()
-        if known is None:
+        is_member = query.value(connection, IS_MEMBER, [role])
+        if is_member is None:
             raise UserError(f"--role {role}: there is no such role; `\\du` in psql lists them")
-        if not known[0]:
+        if not is_member:
             raise UserError(f"--role {role}: the connected role may not become it; connect as a member or as itself")
     try:
         with connection.transaction(force_rollback=True):
@@ -184,10 +186,10 @@ def _add_statuses(reference: psycopg.Connection[Any], added: list[tuple[Any, ...
         cursor.execute("select integrity.record_guards()")
 
 
-def _query(connection: psycopg.Connection[Any], query: str) -> list[Guard]:
-    with connection.transaction(force_rollback=True), connection.cursor(row_factory=class_row(Guard)) as cursor:
-        cursor.execute(PLAIN)
-        return cursor.execute(query).fetchall()
+def _query(connection: psycopg.Connection[Any], text: str) -> list[Guard]:
+    with connection.transaction(force_rollback=True):
+        connection.execute(PLAIN)
+        return query.rows(connection, Guard, text)
 
 
 def _body(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any, TextIO
 import psycopg
 from psycopg.rows import dict_row
 
-from checks import records, render, violations
+from checks import query, records, render, violations
 from checks.errors import UserError
 from checks.people import People
 from checks.screens import log
@@ -19,8 +19,8 @@ COUNTS = "select change, count(*) from integrity.audit_change group by change"
 
 def record(connection: psycopg.Connection[Any]) -> None:
     """Audit everything once more, in the database, and keep the outcome; the connection is in autocommit mode."""
-    row = connection.execute("select integrity.record_audit()").fetchone()
-    render.say(f"recorded as run {row and row[0]}: see `quest-integrity history`")
+    run = query.value(connection, "select integrity.record_audit()")
+    render.say(f"recorded as run {run}: see `quest-integrity history`")
 
 
 def retain(connection: psycopg.Connection[Any], keep: str) -> int:
@@ -30,10 +30,9 @@ def retain(connection: psycopg.Connection[Any], keep: str) -> int:
         UserError: that is no length of time.
     """
     try:
-        row = connection.execute("select integrity.retain_audits(%s::interval)", [keep]).fetchone()
+        return int(query.value(connection, "select integrity.retain_audits(%s::interval)", [keep]))
     except psycopg.DataError as error:
         raise UserError(f"cannot keep audits for {keep!r}: write '90 days' or '12 months'") from error
-    return int(row[0]) if row else 0
 
 
 def write(connection: psycopg.Connection[Any], form: str, limit: int | None, detailed: bool, out: TextIO) -> None:

@@ -9,8 +9,8 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.rows import class_row
 
-from checks import ddl
-from checks.errors import UserError
+from checks import ddl, query, render
+from checks.errors import UserError, reported
 
 NEXT_STEP = """
 select name, state, statement, waits, count(*) over () as planned
@@ -73,7 +73,7 @@ class Unenforced:
 
 def advance(
     connection: psycopg.Connection[Any],
-    policy: ddl.LockPolicy,
+    policy: ddl.LockPolicy = ddl.USUAL,
     names: Sequence[str] | None = None,
     show: Callable[[int, int], None] = lambda _done, _planned: None,
 ) -> list[Unenforced]:
@@ -96,11 +96,10 @@ def advance(
         while step := cursor.execute(NEXT_STEP, {"names": wanted, "skip": stuck}).fetchone():
             show(done, done + step.planned)
             done += 1
-            if step.waits and step.state == "missing":
-                obstacles = connection.execute("select integrity.law_obstacles(%s)", [step.name]).fetchone()
-                if obstacles and obstacles[0]:
-                    stuck.append(step.name)
-                    continue
+            may_wait = step.waits and step.state == "missing"
+            if may_wait and query.value(connection, "select integrity.law_obstacles(%s)", [step.name]):
+                stuck.append(step.name)
+                continue
             try:
                 _take(connection, step.statement, policy)
             except Violation:
@@ -112,8 +111,8 @@ def advance(
 
 def of_rule(connection: psycopg.Connection[Any], rule: str) -> list[str]:
     """Return the names of the constraints that enforce a rule."""
-    query = "select name from integrity.law where %s = any(rules) order by position"
-    return [name for (name,) in connection.execute(query, [rule])]
+    listed = "select name from integrity.law where %s = any(rules) order by position"
+    return [name for (name,) in connection.execute(listed, [rule])]
 
 
 def change(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, what: str, function: str, *given: str) -> None:
@@ -143,8 +142,7 @@ def change(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, what: st
     try:
         ddl.retrying(policy, what)(attempt)
     except Refusal as error:
-        hint = error.diag.message_hint or ""
-        raise UserError(f"{error.diag.message_primary}: {hint[:1].lower()}{hint[1:].rstrip('.')}") from error
+        raise UserError(reported(error)) from error
 
 
 def _take(connection: psycopg.Connection[Any], statement: str, policy: ddl.LockPolicy) -> None:
@@ -152,7 +150,7 @@ def _take(connection: psycopg.Connection[Any], statement: str, policy: ddl.LockP
         # It holds up no client, but waits for all that were there before it. To give up early would leave an invalid
         # index behind and have the table scanned again, so all the patience goes into one attempt.
         policy = ddl.LockPolicy(timeout=min(policy.timeout * policy.retries, LONGEST_WAIT_SECONDS), retries=1)
-        ddl.say(f"{statement}: waits for transactions that are open now, {policy.timeout:g} s at most")
+        render.say(f"{statement}: waits for transactions that are open now, {policy.timeout:g} s at most")
     ddl.run(connection, statement, policy)
 
 
@@ -170,8 +168,6 @@ def _pinned_search_path(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def _drop_failed_build(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, name: str) -> None:
     """Drop the invalid index that a failed build leaves: it would go on refusing the app's writes."""
-    leftover = connection.execute(
-        "select statement from integrity.law_status where name = %s and state = 'index invalid'", [name]
-    ).fetchone()
-    if leftover:
-        _take(connection, leftover[0], policy)
+    invalid = "select statement from integrity.law_status where name = %s and state = 'index invalid'"
+    if statement := query.value(connection, invalid, [name]):
+        _take(connection, statement, policy)

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import psycopg
-from psycopg.rows import scalar_row
 
-from checks import resources
+from checks import query, resources
 from checks.errors import UserError
 from checks.target import Target
 
@@ -46,7 +45,7 @@ def upgrade(target: Target, revision: str = "head", x: Sequence[str] = ()) -> No
 
     Args:
         target: The database.
-        revision: Where to stop.
+        revision: The revision to stop at.
         x: As in ``config``.
 
     Raises:
@@ -60,7 +59,7 @@ def downgrade(target: Target, revision: str, x: Sequence[str] = ()) -> None:
 
     Args:
         target: The database.
-        revision: Where to stop; ``base`` removes everything.
+        revision: The revision to stop at; ``base`` removes all of the layer.
         x: As in ``config``.
 
     Raises:
@@ -70,12 +69,11 @@ def downgrade(target: Target, revision: str, x: Sequence[str] = ()) -> None:
 
 
 def current_revision(connection: psycopg.Connection[Any]) -> str | None:
-    """Return the revision the database is at, or ``None`` if it is not migrated."""
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        if not cursor.execute("SELECT to_regclass('integrity.alembic_version') IS NOT NULL").fetchone():
-            return None
-        version: str | None = cursor.execute("SELECT version_num FROM integrity.alembic_version").fetchone()
-        return version
+    """Return the database's revision, or ``None`` if it is not migrated."""
+    if not query.value(connection, "select to_regclass('integrity.alembic_version') is not null"):
+        return None
+    version: str | None = query.value(connection, "select version_num from integrity.alembic_version")
+    return version
 
 
 def revisions() -> list[str]:
@@ -92,7 +90,7 @@ def require_current(connection: psycopg.Connection[Any]) -> None:
     """Make sure that the database is at the newest revision.
 
     Raises:
-        UserError: It is not; the message says which way.
+        UserError: It is not migrated, or at an older or unknown revision.
     """
     current = current_revision(connection)
     if current is None:
@@ -106,11 +104,11 @@ def require_current(connection: psycopg.Connection[Any]) -> None:
 
 
 def installed_files(revision: str, app_schema: str) -> dict[str, str]:
-    """Return the files of `sql/` that are installed at a revision, by name: what its migrations print offline.
+    """Return the text of the files of `sql/` that are installed at a revision, by name, as the migrations run them.
 
     Args:
         revision: A revision that this version of the package knows.
-        app_schema: Where the app's tables are; the files name them there.
+        app_schema: The schema of the app's tables, which the text names.
     """
     from alembic import command
 
@@ -131,10 +129,10 @@ def _migrate(way: Literal["upgrade", "downgrade"], target: Target, revision: str
 
 
 def require_known(current: str) -> None:
-    """Make sure that this version of the package has a revision.
+    """Make sure that this version of the package knows a revision.
 
     Raises:
-        UserError: It has not.
+        UserError: It does not.
     """
     if current not in revisions():
         raise UserError(

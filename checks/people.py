@@ -6,8 +6,9 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import scalar_row, tuple_row
+from psycopg.rows import tuple_row
 
+from checks import query
 from checks.render import UUID
 from checks.violations import app_schema
 
@@ -54,11 +55,11 @@ class People:
             return
         with self._connection.cursor(row_factory=tuple_row) as cursor:
             users, titled = self._tables(self._connection)
-            query = sql.SQL("select id::text, username::text from {} where id = any(%s::uuid[])").format(users)
-            self.names = dict(cursor.execute(query, [list(ids)]).fetchall()) if ids else {}
-            query = sql.SQL("select id, title::text from {} where id = any(%s)").format(titled)
+            named = sql.SQL("select id::text, username::text from {} where id = any(%s::uuid[])").format(users)
+            self.names = dict(cursor.execute(named, [list(ids)]).fetchall()) if ids else {}
+            shown = sql.SQL("select id, title::text from {} where id = any(%s)").format(titled)
             self.titles = (
-                dict(cursor.execute(query, [list(numbers)]).fetchall()) if numbers and self._has_titles else {}
+                dict(cursor.execute(shown, [list(numbers)]).fetchall()) if numbers and self._has_titles else {}
             )
 
     def name(self, user: object) -> str:
@@ -74,6 +75,5 @@ class People:
         if self._schema is None:
             self._schema = app_schema(connection)
             relation = sql.Identifier(self._schema, "quests_quest").as_string(connection)
-            with connection.cursor(row_factory=scalar_row) as cursor:
-                self._has_titles = bool(cursor.execute(READABLE_TITLE, {"relation": relation}).fetchone())
+            self._has_titles = query.value(connection, READABLE_TITLE, {"relation": relation})
         return sql.Identifier(self._schema, "users_user"), sql.Identifier(self._schema, "quests_quest")

@@ -6,10 +6,16 @@ They are written as they come, so that memory stays bounded.
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, TextIO
 
 Record = Mapping[str, Any]
+
+
+def columns(of: type[Any]) -> list[str]:
+    """Return the columns of records that are made from objects of a dataclass."""
+    return [field.name for field in fields(of)]
 
 
 def write(form: str, records: Iterable[Record], columns: Sequence[str], out: TextIO) -> None:

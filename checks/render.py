@@ -66,6 +66,12 @@ def console(out: TextIO | None = None) -> Console:
     return terminal if terminal.is_terminal else _Console(file=out, width=PLAIN_WIDTH, soft_wrap=True)
 
 
+def screen(width: int) -> Console:
+    """Return the console of standard output as a terminal; where it is none, so many cells wide and without styles."""
+    terminal = _Console()
+    return terminal if terminal.is_terminal else _Console(force_terminal=True, width=width, color_system=None)
+
+
 def say(message: str) -> None:
     """Print a message for people to stderr; what stands in backticks stays on one line."""
     on = _Console(stderr=True)
@@ -198,14 +204,12 @@ class Listing:
 
     Args:
         headings: One for each column; the first names the record.
-        title: Stands above.
         prose: Headings of columns that may be broken at blanks.
     """
 
-    def __init__(self, *headings: str, title: str | None = None, prose: Sequence[str] = ()) -> None:
+    def __init__(self, *headings: str, prose: Sequence[str] = ()) -> None:
         """Start without rows."""
         self._headings = headings
-        self._title = title
         self._prose = prose
         self._rows: list[list[Text]] = []
 
@@ -230,8 +234,6 @@ class Listing:
     def _aligned(self) -> Iterator[Segment]:
         """Yield a line for each row; rich's own layout of so many cells takes longer than a repair of the rows."""
         widths = self._widths()
-        if self._title:
-            yield Segment(f"{self._title}\n")
         for line in [list(self._headings), *([cell.plain for cell in row] for row in self._rows)]:
             cells = []
             for heading, cell, width in zip(self._headings, line, widths, strict=True):
@@ -242,8 +244,6 @@ class Listing:
     def _styled(self) -> Iterator[Text]:
         """Yield the same lines with their styles."""
         widths = self._widths()
-        if self._title:
-            yield Text(self._title, "bold")
         for row in [[Text(heading, "bold") for heading in self._headings], *self._rows]:
             line = Text(no_wrap=True, overflow="ignore")
             for heading, cell, width in zip(self._headings, row, widths, strict=True):
@@ -254,8 +254,6 @@ class Listing:
 
     def _records(self, width: int) -> Iterator[Text]:
         """Yield a block for each row: the first cell, then below it a line for each other that is not empty."""
-        if self._title:
-            yield Text(self._title, "bold")
         label = max(map(cell_len, self._headings[1:]), default=0) + 2 * len(GAP)
         for row in self._rows:
             yield from fold([f"{self._headings[0]} ", Whole(row[0].plain, str(row[0].style) or "bold")], width)

@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
+from checks import query
 from checks.errors import UserError
 from checks.violations import Scope
 
@@ -202,7 +203,7 @@ def rehearse(connection: psycopg.Connection[Any], key: str, options: Options) ->
         connection.execute("set local lock_timeout = '1s'")
         run = start(connection, options)
         connection.execute("select integrity.plan_violation(%s, %s)", [run, key])
-        while _value(connection, "select integrity.repair_batch(%s, 1)", run):
+        while query.value(connection, "select integrity.repair_batch(%s, 1)", [run]):
             pass
         return _result(connection, run, False), list(changes(connection, run))
 
@@ -211,7 +212,7 @@ def start(connection: psycopg.Connection[Any], options: Options) -> int:
     """Start a run and return its number."""
     answers = {"missing_participant": options.missing_participant, "unapproved": options.unapproved}
     settings = {name: answer for name, answer in answers.items() if answer}
-    return int(_value(connection, "select integrity.start_repair(%s, %s)", options.reason, Jsonb(settings)))
+    return int(query.value(connection, "select integrity.start_repair(%s, %s)", [options.reason, Jsonb(settings)]))
 
 
 def apply(connection: psycopg.Connection[Any], options: Options, show: Show) -> Result:
@@ -248,10 +249,10 @@ def undo(connection: psycopg.Connection[Any], run: int, reason: str | None, batc
     Raises:
         UserError: there is no such run.
     """
-    if not _value(connection, "select exists (select from integrity.repair_run where id = %s)", run):
+    if not query.value(connection, "select exists (select from integrity.repair_run where id = %s)", [run]):
         raise UserError(f"there is no repair run {run}: `quest-integrity repairs` lists the runs")
-    new_run = int(_value(connection, "select integrity.start_undo(%s, %s)", run, reason))
-    planned = int(_value(connection, "select count(*) from integrity.repair_item where run = %s", new_run))
+    new_run = int(query.value(connection, "select integrity.start_undo(%s, %s)", [run, reason]))
+    planned = int(query.value(connection, "select count(*) from integrity.repair_item where run = %s", [new_run]))
     batch = "select integrity.undo_batch(%s, %s)"
     with _interrupts() as interrupted:
         _drive(connection, batch, new_run, batch_size, (0, planned), show, interrupted)
@@ -260,8 +261,7 @@ def undo(connection: psycopg.Connection[Any], run: int, reason: str | None, batc
 
 def runs(connection: psycopg.Connection[Any]) -> list[Run]:
     """Return the repairs and undos of this database, oldest first."""
-    with connection.cursor(row_factory=class_row(Run)) as cursor:
-        return cursor.execute(RUNS).fetchall()
+    return query.rows(connection, Run, RUNS)
 
 
 def changes(connection: psycopg.Connection[Any], run: int, *, by_quest: bool = False) -> Iterator[Change]:
@@ -278,10 +278,8 @@ def changes(connection: psycopg.Connection[Any], run: int, *, by_quest: bool = F
 
 
 def _result(connection: psycopg.Connection[Any], run: int, interrupted: bool) -> Result:
-    with connection.cursor(row_factory=class_row(Outcome)) as cursor:
-        outcomes = tuple(cursor.execute(OUTCOMES, [run]))
-    with connection.cursor(row_factory=class_row(Left)) as cursor:
-        return Result(run, outcomes, tuple(cursor.execute(LEFT, [run])), interrupted)
+    outcomes = query.rows(connection, Outcome, OUTCOMES, [run])
+    return Result(run, tuple(outcomes), tuple(query.rows(connection, Left, LEFT, [run])), interrupted)
 
 
 def _drive(
@@ -303,7 +301,7 @@ def _drive(
         stop=stop_after_attempt(1 if connection.info.transaction_status else BATCH_ATTEMPTS),
         reraise=True,
     )
-    while not interrupted() and (count := int(retrying(_value, connection, batch, run, size))):
+    while not interrupted() and (count := int(retrying(query.value, connection, batch, [run, size]))):
         done += count
         show(done, planned)
     return done
@@ -314,14 +312,7 @@ def plan(connection: psycopg.Connection[Any], run: int, options: Options, planne
     left = None if options.limit is None else options.limit - planned
     scope = options.scope
     plan = "select integrity.plan_repair(%s, %s, %s, %s, %s)"
-    return int(_value(connection, plan, run, scope.rules, scope.user, scope.quest, left))
-
-
-def _value(connection: psycopg.Connection[Any], query: str, *parameters: object) -> Any:
-    row = connection.execute(query.encode(), parameters).fetchone()
-    if row is None:
-        raise UserError(f"the database returned nothing for: {query}")
-    return row[0]
+    return int(query.value(connection, plan, [run, scope.rules, scope.user, scope.quest, left]))
 
 
 @contextmanager

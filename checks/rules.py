@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 
-from checks import repair, undecided
+from checks import query, repair, undecided
 from checks.errors import UserError, nearest
+from checks.records import columns
 from checks.violations import EVERYTHING, Report, Violation
 
 RULES = """
@@ -136,13 +137,12 @@ class Story:
     unknown: str | None
 
 
-COLUMNS = [*(field.name for field in fields(Rule)), *COUNTED]
+COLUMNS = [*columns(Rule), *COUNTED]
 
 
 def read(connection: psycopg.Connection[Any]) -> list[Rule]:
     """Return the rules in order."""
-    with connection.cursor(row_factory=class_row(Rule)) as cursor:
-        return cursor.execute(RULES).fetchall()
+    return query.rows(connection, Rule, RULES)
 
 
 def record(story: Story) -> dict[str, Any]:
@@ -196,19 +196,17 @@ def story(connection: psycopg.Connection[Any], key: str) -> Story:
 
 
 def _violation(connection: psycopg.Connection[Any], rule: Rule, key: str) -> Violation:
-    query = sql.SQL("select * from integrity.{} where key = %s").format(sql.Identifier(rule.rule))
-    with connection.cursor(row_factory=class_row(Violation)) as cursor:
-        found = cursor.execute(query, [key]).fetchone()
-    if found is None:
+    view = sql.SQL("select * from integrity.{} where key = %s").format(sql.Identifier(rule.rule))
+    found = query.rows(connection, Violation, view, [key])
+    if not found:
         raise UserError(f"there is no violation {key!r} (any more): `quest-integrity audit --detailed` lists the keys")
-    return found
+    return found[0]
 
 
 def _rows(connection: psycopg.Connection[Any], found: Violation) -> list[Row] | None:
     where = {"quest": found.quest_id, "user": found.user_id and str(found.user_id)}
     try:
-        with connection.cursor(row_factory=class_row(Row)) as cursor:
-            return cursor.execute(ROWS, where).fetchall()
+        return query.rows(connection, Row, ROWS, where)
     except errors.InsufficientPrivilege:
         return None
 

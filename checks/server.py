@@ -1,6 +1,6 @@
 """The embedded PostgreSQL: one that is kept for the user, and throw-away ones for the demo and the tests.
 
-Both listen on a Unix socket only, in a folder that only their owner can enter, and trust whoever gets in.
+Both listen on a Unix socket only, in a folder that only their owner can enter, with `trust` authentication.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import psycopg
 
 from checks import account, engine
 from checks.errors import UserError, one_line
-from checks.state import APP, locked, state_folder
+from checks.state import APP, locked, made_whole, state_folder
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -77,7 +77,7 @@ class Server:
         return f"postgresql://postgres@/postgres?host={quote(str(self.sockets), safe='')}&port={self.port}"
 
     def running(self) -> bool:
-        """Say whether the server's main process is alive; it may still be starting up."""
+        """Return whether the server's main process is alive; it may still be starting up."""
         pid = self._recorded_pid()
         return pid is not None and self._is_ours(pid)
 
@@ -87,7 +87,7 @@ class Server:
         Does nothing when it answers already. Concurrent calls wait for each other.
 
         Raises:
-            UserError: It cannot be created or does not come up; the message ends with its log.
+            UserError: It cannot be created or does not start; the message ends with the end of its log.
         """
         with locked(self.folder) as lock:
             if not self.running():
@@ -105,7 +105,7 @@ class Server:
             False when it was not running.
 
         Raises:
-            UserError: It does not stop in time.
+            UserError: It does not stop within ``STOP_SECONDS``.
         """
         if not self.folder.exists():
             return False
@@ -115,20 +115,17 @@ class Server:
             pg_ctl = self.binaries / "pg_ctl"
             done = account.run(pg_ctl, "stop", "-s", "-D", self.data, "-m", "fast", "-w", "-t", STOP_SECONDS)
             if done.returncode != 0:
-                reason = one_line(done.stderr)
-                raise UserError(f"the embedded PostgreSQL does not stop: {reason}; its log: {self.log}")
+                raise UserError(
+                    f"the embedded PostgreSQL did not stop within {STOP_SECONDS} s: see its log {self.log} "
+                    f"({one_line(done.stderr)})"
+                )
         return True
 
     def _create(self, lock: IO[str]) -> None:
-        # Everything is made in a folder of another name: a killed initdb leaves nothing that looks finished.
-        state = self.folder.parent
-        for leftover in state.glob(f"{self.folder.name}.new-*"):
-            shutil.rmtree(leftover)
-        new = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.new-", dir=state))
-        (new / "run").mkdir(mode=0o700)
-        account.give(new, new / "run")
-        _initdb(self.binaries, new / "data", lock)
-        new.rename(self.folder)
+        with made_whole(self.folder) as new:
+            (new / "run").mkdir(mode=0o700)
+            account.give(new, new / "run")
+            _initdb(self.binaries, new / "data", lock)
 
     def _launch(self) -> None:
         # pg_ctl detaches the server from our terminal, session and file descriptors. It hands the
@@ -185,7 +182,7 @@ def persistent() -> Server:
     """Return the current user's own server, which need not exist yet.
 
     Raises:
-        UserError: There is no engine, or the state folder cannot be made.
+        UserError: PostgreSQL's programs are not found, or the state folder cannot be created.
     """
     state = state_folder()
     binaries = engine.find_binaries(state)
@@ -209,7 +206,7 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
         settings: Server settings (``postgres -c``) added to, or replacing, ``THROWAWAY_SETTINGS``.
 
     Raises:
-        UserError: It does not come up; the message ends with its log.
+        UserError: It does not start; the message ends with the end of its log.
     """
     binaries = engine.find_binaries()
     base = _throwaway_base()
@@ -248,7 +245,10 @@ def _initdb(binaries: Path, data: Path, lock: IO[str]) -> None:
     options = ["-N", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-U", "postgres"]
     done = account.run(binaries / "initdb", "-D", data, *options, lock=lock)
     if done.returncode != 0:
-        raise UserError(f"cannot create the embedded PostgreSQL in {data}: {one_line(done.stderr)}")
+        raise UserError(
+            f"initdb cannot create the embedded PostgreSQL in {data}: correct what it names, or name a database with "
+            f"--database-url ({one_line(done.stderr)})"
+        )
 
 
 def _options(sockets: Path, port: int, settings: Mapping[str, str]) -> list[str]:
@@ -287,7 +287,10 @@ def _throwaway_base() -> Path:
         if _socket_fits(base / f"{APP}-12345678" / "run") and (os.geteuid() != 0 or open_to_all):
             return base
     tried = ", ".join(map(str, candidates))
-    raise UserError(f"no usable folder for a throw-away PostgreSQL among {tried}: set TMPDIR")
+    raise UserError(
+        f"no usable folder for a throw-away PostgreSQL among {tried}: set TMPDIR to one with a short path that every "
+        "user may enter"
+    )
 
 
 def _hold(folder: Path) -> IO[str]:

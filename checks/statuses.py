@@ -48,13 +48,13 @@ def parse(text: str) -> tuple[str, str]:
     return relation, status
 
 
-def add(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) -> list[law.Unenforced]:
+def add(connection: psycopg.Connection[Any], text: str, policy: ddl.LockPolicy = ddl.USUAL) -> list[law.Unenforced]:
     """Add a status, given as `TABLE:STATUS`, and enforce its CHECK on old rows.
 
     Args:
         connection: in autocommit mode, of the tables' owner.
-        policy: how to wait for locks.
         text: table and status.
+        policy: how to wait for locks.
 
     Returns:
         The CHECK, if old rows keep it from being enforced.
@@ -67,7 +67,7 @@ def add(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) 
     return _enforce(connection, policy, relation)
 
 
-def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: str) -> list[law.Unenforced]:
+def remove(connection: psycopg.Connection[Any], text: str, policy: ddl.LockPolicy = ddl.USUAL) -> list[law.Unenforced]:
     """Remove a status that was added; as `add`.
 
     Raises:
@@ -79,4 +79,4 @@ def remove(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, text: st
 
 
 def _enforce(connection: psycopg.Connection[Any], policy: ddl.LockPolicy, relation: str) -> list[law.Unenforced]:
-    return guards.enforce(connection, policy, [name for (name,) in connection.execute(CONSTRAINT, [relation])])
+    return guards.enforce(connection, [name for (name,) in connection.execute(CONSTRAINT, [relation])], policy)

@@ -1,4 +1,4 @@
-"""Which database to work on, how to reach it, and what to tell the user when it does not work."""
+"""Which database to work on, how to connect to it, and what to tell the user when that or a statement fails."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from checks import server
-from checks.errors import UserError
+from checks.errors import UserError, one_line, reported
 
 if TYPE_CHECKING:
     import sqlalchemy
 
 APPLICATION_NAME = "quest-integrity"
 CONNECT_SECONDS = 10
-# Any of these says that libpq has been told where to connect.
+# With any of these set, libpq knows where to connect.
 LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 EXPECTED = "postgresql://user@host:5432/dbname or 'host=... dbname=...'"
 
@@ -30,38 +30,38 @@ CONNECT_FAILURES = (
     (r"password authentication failed|no password supplied", "wrong or missing password: give the right one"),
     (r'database ".*" does not exist', "there is no such database: create it, or correct the name"),
     (r'role ".*" does not exist', "there is no such user: create the role, or correct the name"),
-    (r"pg_hba\.conf|authentication failed", "the server does not admit this user: check pg_hba.conf"),
+    (r"pg_hba\.conf|authentication failed", "the server does not admit this user from here: check pg_hba.conf"),
     (r"too many clients|connection slots", "the server has no free connection: try again later"),
     (r"starting up|shutting down|recovery mode", "the server is not ready: try again in a moment"),
     (r"service .* not found|service file", "there is no such service: check PGSERVICE and pg_service.conf"),
-    (r"certificate|SSL", "no agreement on encryption: check sslmode and sslrootcert"),
-    (r"permission denied for database", "this user may not connect: GRANT CONNECT ON DATABASE"),
-    (r"FATAL:", "the server refused: correct what it names"),
+    (r"certificate|SSL", "no agreement on TLS: check sslmode, sslrootcert and the certificates"),
+    (r"permission denied for database", "this user lacks CONNECT on the database: grant it"),
+    (r"FATAL:", "the server refused the connection: correct what it names"),
 )
-CONNECT_ADVICE = "the server cannot be reached: start it, or correct the address"
+CONNECT_ADVICE = "the server cannot be reached: start it, or correct host and port"
 
-NOT_MIGRATED = "the database is not migrated, or by another version: run `quest-integrity upgrade`"
+NOT_MIGRATED = "the database is not migrated to this version: run `quest-integrity upgrade`"
 # By SQLSTATE; the longest prefix counts.
 FAILURES = {
     "08": "the connection to the database was lost: check the server and run the command again",
     "57P": "the server ended the connection: check the server and run the command again",
-    "23": "the database refused the change",
+    "23": "a constraint refused the change: correct the rows that it names",
     "25006": "the database is read-only: connect to the primary, or unset default_transaction_read_only",
     "28": "the server does not admit this user: check the user and its password",
     "3F000": NOT_MIGRATED,
-    "40": "another session was in the way: run the command again",
+    "40": "a deadlock or a conflict with another session: run the command again",
     "42501": "this user lacks a permission: connect as the owner of the tables, or have it granted",
     "42703": NOT_MIGRATED,
     "42883": NOT_MIGRATED,
     "42P01": NOT_MIGRATED,
-    "53": "the server is short of a resource: see its log",
+    "53": "the server has run out of a resource: see its log",
     "53100": "the server's disk is full: free some space and run the command again",
     "53300": "the server has no free connection: try again later",
-    "P0001": "a trigger or function of the database refused the change",
-    "55P03": "another session holds a lock for too long: run the command again when it has finished",
+    "P0001": "a trigger or function of the database raised an error: correct what it names",
+    "55P03": "another session holds a lock for longer than lock_timeout: run the command again when it has finished",
     "57014": "the statement was cancelled or ran into statement_timeout: raise the timeout or run it again",
-    "58": "the server met a system error: see its log",
-    "XX": "the server met an internal error: see its log",
+    "58": "the server reports an error of its disk or operating system: see its log",
+    "XX": "the server reports an internal error or damaged data: see its log",
 }
 
 
@@ -85,7 +85,7 @@ class Target:
             autocommit: Whether each statement commits by itself.
 
         Raises:
-            UserError: The database cannot be reached or does not admit us.
+            UserError: The server cannot be reached, or refuses the connection.
         """
         given = conninfo_to_dict(self.conninfo)
         # libpq prefers an application_name of the user's, wherever that comes from.
@@ -102,7 +102,7 @@ class Target:
         """Return an SQLAlchemy engine on the same database; it opens a connection for every checkout."""
         import sqlalchemy
 
-        # A creator, because a URL would have to spell out, and could lose, what libpq understands.
+        # Not by a URL: SQLAlchemy's cannot express all that libpq's may.
         return sqlalchemy.create_engine("postgresql+psycopg://", creator=self.connect, poolclass=sqlalchemy.NullPool)
 
     def describe(self) -> str:
@@ -125,7 +125,7 @@ class Target:
 
     def _connect_failure(self, error: psycopg.Error) -> UserError:
         # Our sentence says that it failed and what to do.
-        reason = re.sub(r"^connection (failed|is bad): | Is the server running .*?\?", "", _one_line(str(error)))
+        reason = re.sub(r"^connection (failed|is bad): |;? Is the server running .*?\?", "", one_line(str(error)))
         found = (advice for pattern, advice in CONNECT_FAILURES if re.search(pattern, reason))
         advice = next(found, CONNECT_ADVICE)
         return UserError(f"cannot connect to {self._address()}: {advice} ({self._without_secrets(reason)})")
@@ -167,7 +167,7 @@ def resolve(option: str | None, *, start: bool = True) -> Target:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn what the database or the connection may do to us into a ``UserError``.
+    """Turn errors of the database or of the connection into a ``UserError``.
 
     Errors that point at a bug of ours, such as a syntax error, pass through.
 
@@ -212,15 +212,10 @@ def _given(text: str, name: str) -> Target:
 def _failure(error: psycopg.Error) -> UserError | None:
     state = error.sqlstate
     if state is None:
-        # Only the client's end of the connection raises these without the server's word.
+        # Raised by the client: the server has reported nothing.
         lost = isinstance(error, psycopg.OperationalError)
-        return UserError(f"{FAILURES['08']} ({_one_line(str(error))})") if lost else None
+        return UserError(f"{FAILURES['08']} ({one_line(str(error))})") if lost else None
     prefixes = [prefix for prefix in FAILURES if state.startswith(prefix)]
     if not prefixes:
         return None
-    said = "; ".join(part for part in (error.diag.message_primary, error.diag.message_hint) if part)
-    return UserError(f"{FAILURES[max(prefixes, key=len)]} ({said}; SQLSTATE {state})")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return UserError(f"{FAILURES[max(prefixes, key=len)]} ({reported(error)}; SQLSTATE {state})")

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
 
-from checks import repair
+from checks import query, repair
 
 RULE = "approved_without_participant"
 CHOICES = {"create": "all of them take part again", "revoke": "all of these applications become kicked"}
@@ -71,8 +70,5 @@ def count(connection: psycopg.Connection[Any], options: repair.Options) -> Undec
 
 def _read(connection: psycopg.Connection[Any], options: repair.Options, run: int | None) -> Undecided:
     where = {"user": options.scope.user, "quest": options.scope.quest, "run": run}
-    with connection.cursor(row_factory=class_row(Undecided)) as cursor:
-        found = cursor.execute(UNDECIDED, where).fetchone()
-    if found is None:
-        raise TypeError("a query of counts returned no row")
+    (found,) = query.rows(connection, Undecided, UNDECIDED, where)
     return found

@@ -11,10 +11,10 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 from psycopg.types.json import JsonbLoader
 
-from checks import migrate
+from checks import migrate, query
 from checks.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -233,8 +233,7 @@ def one_snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def app_schema(connection: psycopg.Connection[Any]) -> str:
     """Return the schema of the app's tables, as the migrations recorded it."""
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        return str(cursor.execute("select app_schema from integrity.installation").fetchone())
+    return str(query.value(connection, "select app_schema from integrity.installation"))
 
 
 def find_user(connection: psycopg.Connection[Any], username: str) -> UUID:
@@ -243,11 +242,11 @@ def find_user(connection: psycopg.Connection[Any], username: str) -> UUID:
     Raises:
         UserError: there is no such user.
     """
-    query = sql.SQL("select id from {}.users_user where username = %s").format(sql.Identifier(app_schema(connection)))
-    row = connection.execute(query, [username]).fetchone()
-    if row is None:
+    named = sql.SQL("select id from {}.users_user where username = %s").format(sql.Identifier(app_schema(connection)))
+    found = query.value(connection, named, [username])
+    if found is None:
         raise UserError(f"there is no user {username!r}: give the username as the app shows it")
-    return UUID(str(row[0]))
+    return UUID(str(found))
 
 
 def require_quest(connection: psycopg.Connection[Any], quest: int) -> int:
@@ -256,8 +255,8 @@ def require_quest(connection: psycopg.Connection[Any], quest: int) -> int:
     Raises:
         UserError: there is no such quest.
     """
-    query = sql.SQL("select id from {}.quests_quest where id = %s").format(sql.Identifier(app_schema(connection)))
-    if connection.execute(query, [quest]).fetchone() is None:
+    known = sql.SQL("select id from {}.quests_quest where id = %s").format(sql.Identifier(app_schema(connection)))
+    if query.value(connection, known, [quest]) is None:
         raise UserError(f"there is no quest {quest}: give the id of an existing quest")
     return quest
 
@@ -277,14 +276,10 @@ def require_rules(connection: psycopg.Connection[Any], rules: Sequence[str]) -> 
 
 def report(connection: psycopg.Connection[Any], scope: Scope = EVERYTHING) -> Report:
     """Count the violations in scope, by rule, zero counts included."""
-    with connection.cursor(row_factory=class_row(RuleCount)) as cursor:
-        *counts, every_rule = cursor.execute(scope.query(connection, COUNTS), scope.parameters())
-    with connection.cursor(row_factory=class_row(Totals)) as cursor:
-        totals = sql.SQL(TOTALS).format(schema=sql.Identifier(app_schema(connection)))
-        found = cursor.execute(totals, scope.parameters()).fetchone()
-    if found is None:
-        raise TypeError("a query of counts returned no row")
-    return Report(tuple(counts), found, every_rule.quests, every_rule.users)
+    *counts, every_rule = query.rows(connection, RuleCount, scope.query(connection, COUNTS), scope.parameters())
+    rows = sql.SQL(TOTALS).format(schema=sql.Identifier(app_schema(connection)))
+    (totals,) = query.rows(connection, Totals, rows, scope.parameters())
+    return Report(tuple(counts), totals, every_rule.quests, every_rule.users)
 
 
 def read(

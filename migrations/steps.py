@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects import postgresql
 
-from checks import ddl
+from checks import ddl, render
 from checks.errors import UserError
 from checks.law import Unenforced, advance
 from migrations.options import app_schema, created_tables, is_offline, options
@@ -220,7 +220,7 @@ def refuse_to_drop_records(connection: sa.Connection, dropped: Collection[str]) 
             f"The downgrade would drop what the layer has recorded: {found}. Copy it out if you need it, then add "
             "-x drop-records=true."
         )
-    ddl.say(f"dropping what the layer has recorded: {found}")
+    render.say(f"dropping what the layer has recorded: {found}")
 
 
 def hand_over() -> None:

@@ -28,6 +28,7 @@ EVENTS, GUARDS, HISTORY, FORMATS = (
 RECORDS = "tests/runner/test_records.py::test_records_are_as_the_schema_says_in_every_format"
 ON_REQUEST = "tests/law/test_on_request.py::test_refused_with_triggers_disabled"
 ENFORCED = "tests/law/test_enforce_command.py::test_enforced_and_relaxed"
+UNAPPROVED = "tests/repair/test_unapproved.py::test_repaired_and_undone"
 TRUNCATE = "tests/law/test_truncate.py::test_truncate_of_what_it_does_not_name_is_refused"
 BY_HAND = {
     **{
@@ -50,7 +51,7 @@ BY_HAND = {
         )
     },
     "rule quest_with_several_participants": "tests/rules/test_quest_with_several_participants.py::test_violation",
-    "repair participant_without_approval": "tests/repair/test_unapproved.py::test_repaired_and_undone[approve-expected0]",
+    "repair participant_without_approval": f"{UNAPPROVED}[approve-expected0]",
     "enforce": f"{ENFORCED}[duplicate_pending]",
     "relax": f"{ENFORCED}[participant_without_approval]",
     "audit": "tests/audit/test_audit_command.py::TestTheIncident::test_sync_001",

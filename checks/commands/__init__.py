@@ -54,6 +54,9 @@ class Commands(TyperGroup):
             raise
         except UserError as error:
             said, code = str(error), error.exit_code
+        except typer.BadParameter as error:
+            # Typer would not fold what may list many choices.
+            said = f"{error.format_message().rstrip('.')}: see `{error.ctx.command_path if error.ctx else ''} -h`"
         except OSError as error:
             said = f"{error.filename or 'standard output'}: {error.strerror or 'it was closed before all was written'}"
             with suppress(OSError):
@@ -175,21 +178,24 @@ def confirm(question: str, changes: str, otherwise: str) -> None:
 
 
 def choose(question: str, answers: tuple[str, ...], elsewhere: str) -> str:
-    """Ask on the terminal for one of the answers.
+    """Ask on the terminal for one of the answers, below a question that may have several lines.
 
     Raises:
         UserError: the answer is to stop, or nobody can be asked, which `elsewhere` says.
     """
     if not sys.stdin.isatty():
         raise UserError(elsewhere)
+    from checks import render
+
+    render.say(question)
     answer = ""
     while answer not in (*answers, "stop"):
         try:
-            answer = typer.prompt(f"{question} ({', '.join(answers)})", default="stop", err=True).strip().lower()
+            answer = typer.prompt(f"Which? ({', '.join(answers)})", default="stop", err=True).strip().lower()
         except typer.Abort:
             answer = "stop"
     if answer == "stop":
-        raise UserError("nothing was changed, as you wish")
+        raise UserError("nothing was changed: the answer was to stop")
     return answer
 
 

@@ -23,10 +23,9 @@ def detach(context: typer.Context) -> None:
     Example: quest-integrity detach
     """
     from checks import attachment, render
-    from checks.ddl import LockPolicy
 
     with connected(context, migrated=False) as connection:
-        dropped = attachment.detach(connection, LockPolicy())
+        dropped = attachment.detach(connection)
     render.say(
         f"detached: {dropped} views and triggers are gone; migrate the app, then {attachment.ATTACH}"
         if dropped
@@ -45,10 +44,9 @@ def attach(context: typer.Context) -> None:
     Example: quest-integrity attach
     """
     from checks import attachment, render
-    from checks.ddl import LockPolicy
 
     with connected(context, migrated=False) as connection:
-        done = attachment.attach(connection, LockPolicy())
+        done = attachment.attach(connection)
         render.say("attached: the views and triggers are back" if done else "the layer was attached already")
         _summarize(connection)
 
@@ -69,13 +67,12 @@ def around(
     Example: quest-integrity around -- python manage.py migrate
     """
     from checks import around as running
-    from checks.ddl import LockPolicy
     from checks.target import user_errors
 
     if not command:
-        raise UserError("around needs a command: quest-integrity around -- python manage.py migrate")
+        raise UserError("around needs a command: `quest-integrity around -- python manage.py migrate`")
     target = target_of(context)
-    code = running.run(target, command, LockPolicy())
+    code = running.run(target, command)
     # Whatever becomes of the summary, the code says what became of the command.
     with suppress(UserError), user_errors(), target.connect(autocommit=True) as connection:
         _summarize(connection)

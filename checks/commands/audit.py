@@ -115,15 +115,12 @@ def validate(context: typer.Context) -> None:
     Example: quest-integrity validate
     """
     from checks import guards, render
-    from checks.ddl import LockPolicy
     from checks.progress import Progress
     from checks.screens.guards import show_unenforced
 
     with connected(context) as connection:
         with Progress() as progress:
-            remaining = guards.enforce(
-                connection, LockPolicy(), show=lambda done, planned: progress.at("validate", done, planned)
-            )
+            remaining = guards.enforce(connection, show=lambda done, of: progress.at("validate", done, of))
         if remaining:
             show_unenforced(remaining, render.console())
             render.say(

@@ -12,7 +12,7 @@ import typer
 from psycopg import errors
 from rich.console import Console
 
-from checks import guards, render, repair, undecided, violations
+from checks import guards, query, render, repair, undecided, violations
 from checks.commands import EXIT_DAMAGE, choose, confirm
 from checks.people import People
 from checks.progress import Progress
@@ -83,12 +83,8 @@ def ask_and_repair(
 
 def counted(connection: psycopg.Connection[Any], scope: violations.Scope) -> violations.Report:
     """Return the counts; what takes long says how long the last recorded audit took."""
-    last = connection.execute(LAST_AUDIT).fetchone()
-    took = (
-        f", the last one took {last[0].total_seconds():,.0f} s"
-        if last and scope.user is None and scope.quest is None
-        else ""
-    )
+    last = query.value(connection, LAST_AUDIT) if scope.user is None and scope.quest is None else None
+    took = f", the last one took {last.total_seconds():,.0f} s" if last is not None else ""
     with Progress() as progress:
         progress.at(f"audit{took}", 0, None)
         return violations.report(connection, scope)
@@ -123,7 +119,7 @@ def _decide(found: undecided.Undecided) -> str | None:
     options = " or ".join(f"{choice} ({effect})" for choice, effect in undecided.CHOICES.items())
     asked = (
         f"{what}.\nOf {found.missing:,} without a participant, {means}.\n"
-        "For different answers, stop and use --quest, --user or --limit.\nWhich?"
+        "For different answers, stop and use --quest, --user or --limit."
     )
     return choose(asked, tuple(undecided.CHOICES), f"{what}; say --missing-participant {options}")
 
@@ -179,7 +175,9 @@ def advise(report: violations.Report, repaired: repair.Result | None, *, dry_run
         render.say(f"interrupted after a whole batch, {done}: run the command again for the rest")
     if repaired and (left := repaired.items("undecided")):
         render.say(f"{undecided.what(left)}; decide with --missing-participant create or revoke")
-    if dry_run:
+    if repaired and not repaired.outcomes:
+        render.say("nothing to repair: no violation that was looked at has a repair")
+    elif dry_run:
         render.say("dry run: everything was rolled back, the violations are still there; repair them without --dry-run")
         return
     if repaired and repaired.items("repaired"):

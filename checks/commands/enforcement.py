@@ -19,21 +19,16 @@ def enforce(context: typer.Context, rule: RuleArgument) -> None:
 
     Example: quest-integrity enforce participant_without_approval
     """
-    from checks import guards, law, render, violations
-    from checks.ddl import LockPolicy
+    from checks import ddl, guards, law, render, violations
     from checks.progress import Progress
     from checks.screens.guards import show_unenforced
 
     with connected(context, attached=True) as connection:
         violations.require_rules(connection, [rule])
-        law.change(connection, LockPolicy(), f"rule {rule}", "enforce", rule)
+        law.change(connection, ddl.USUAL, f"rule {rule}", "enforce", rule)
         with Progress() as progress:
-            remaining = guards.enforce(
-                connection,
-                LockPolicy(),
-                law.of_rule(connection, rule),
-                show=lambda done, planned: progress.at("enforce", done, planned),
-            )
+            names = law.of_rule(connection, rule)
+            remaining = guards.enforce(connection, names, show=lambda done, of: progress.at("enforce", done, of))
     if remaining:
         show_unenforced(remaining, render.console())
         render.say(
@@ -52,10 +47,9 @@ def relax(context: typer.Context, rule: RuleArgument) -> None:
 
     Example: quest-integrity relax participant_without_approval
     """
-    from checks import law, render, violations
-    from checks.ddl import LockPolicy
+    from checks import ddl, law, render, violations
 
     with connected(context, attached=True) as connection:
         violations.require_rules(connection, [rule])
-        law.change(connection, LockPolicy(), f"rule {rule}", "relax", rule)
+        law.change(connection, ddl.USUAL, f"rule {rule}", "relax", rule)
     render.say(f"relaxed: {rule}")

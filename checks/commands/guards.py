@@ -1,7 +1,7 @@
 """quest-integrity guards."""
 
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -34,7 +34,6 @@ def guards(
     """
     from checks import guards as guarding
     from checks import records, render
-    from checks.ddl import LockPolicy
     from checks.screens import guards as screen
 
     if role is not None and not probe:
@@ -45,7 +44,7 @@ def guards(
             if not yes:
                 question = f"Repair {render.count(mendable, 'object')}?"
                 confirm(question, "--fix changes the schema", "run the command without --fix to see the statements")
-            found = guarding.mend(connection, LockPolicy())
+            found = guarding.mend(connection)
         found += guarding.differences(connection) if against_package else []
         failure = guarding.probe(connection, role) if probe else None
     wrong = [guard for guard in found if guard.status != "ok"]
@@ -55,8 +54,7 @@ def guards(
             render.say(f"the layer is {guard.detail}")
         screen.show_guards([guard for guard in wrong if guard.status != "detached"], render.console())
     else:
-        columns = [field.name for field in fields(guarding.Guard)]
-        records.write(form, map(asdict, wrong), columns, sys.stdout)
+        records.write(form, map(asdict, wrong), records.columns(guarding.Guard), sys.stdout)
     render.say(f"{len(found)} guards: {damage} damaged, {len(wrong) - damage} waiting for rows to be repaired")
     if probe:
         render.say(f"probe: an approval fails: {failure}" if failure else "probe: an approval works")

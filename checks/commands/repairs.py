@@ -1,7 +1,7 @@
 """quest-integrity repairs and undo."""
 
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -23,8 +23,7 @@ def repairs(context: typer.Context, form: FormatOption = "table") -> None:
     if form == "table":
         changes.show_runs(runs, render.console())
     else:
-        columns = [field.name for field in fields(repair.Run)]
-        records.write(form, map(asdict, runs), columns, sys.stdout)
+        records.write(form, map(asdict, runs), records.columns(repair.Run), sys.stdout)
     if not runs:
         render.say("nothing was repaired here: `quest-integrity audit --fix-issues --dry-run` previews a repair")
 
@@ -60,6 +59,8 @@ def undo(
         changes.show_changes(rows, People(connection), out)
         changes.show_outcomes(result.outcomes, out)
         changes.show_left(result.left, out)
+    if not result.outcomes:
+        render.say(f"nothing to undo: run {run} changed no row")
     if result.interrupted:
         handled, planned = result.items() - result.items("to do"), result.items()
         render.say(f"interrupted after a whole batch, {handled:,} of {planned:,} quests: undo {run} again for the rest")

@@ -29,7 +29,6 @@ def statuses(
     """
     from checks import records, render
     from checks import statuses as known
-    from checks.ddl import LockPolicy
     from checks.screens.statuses import show_statuses
 
     if add is not None and remove is not None:
@@ -46,7 +45,7 @@ def statuses(
                 records.write(form, found, known.COLUMNS, sys.stdout)
             return
         change = known.add if add is not None else known.remove
-        remaining = change(connection, LockPolicy(), given)
+        remaining = change(connection, given)
         render.say(f"{'added' if add is not None else 'removed'}: {given}")
         for item in remaining:
             render.say(

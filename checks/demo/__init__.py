@@ -9,7 +9,6 @@ from psycopg import sql
 from rich.console import Console
 
 from checks import law, migrate, render, repair, server, violations
-from checks.ddl import LockPolicy
 from checks.people import People
 from checks.screens import audit, changes, demo
 from checks.target import Target
@@ -22,7 +21,8 @@ Connection = psycopg.Connection[Any]
 
 def run() -> None:
     """Run the whole demonstration on a server of its own, which is gone afterwards."""
-    out = render.console()
+    # It is for people, also in a pager or the log of a CI.
+    out = render.screen(80)
     with server.throwaway() as running:
         _incident(out, _database(running, "sync_001"), "SYNC-001")
         audited = _database(running, "audit_001")
@@ -55,16 +55,16 @@ def _incident(out: Console, target: Target, name: str) -> None:
         with violations.one_snapshot(connection):
             audit.show_report(violations.report(connection), out, detailed=True)
             demo.show_people(connection.execute(_query("people")), out)
-            audit.show_violations(violations.read(connection, by_quest=out.is_terminal), people, out)
+            audit.show_violations(violations.read(connection, by_quest=True), people, out)
 
         render.heading(out, f"{name}: preview the repair (audit --fix-issues --dry-run)")
         options = repair.Options(violations.Scope(), "create", reason=name)
-        with repair.preview(connection, options, lambda *_: None, by_quest=out.is_terminal) as (_result, found):
+        with repair.preview(connection, options, lambda *_: None, by_quest=True) as (_result, found):
             changes.show_changes(found, people, out)
 
         render.heading(out, f"{name}: repair, validate, look again")
         changes.show_outcomes(repair.apply(connection, options, lambda *_: None).outcomes, out)
-        unenforced = law.advance(connection, LockPolicy())
+        unenforced = law.advance(connection)
         audit.show_report(violations.report(connection), out)
         render.put(out, f"constraints not enforced on every row: {len(unenforced)}")
         render.heading(out, f"{name}: before → after")
@@ -100,10 +100,10 @@ def _attacks(out: Console, target: Target) -> None:
             with connection.cursor().copy(COPIED) as rows:
                 rows.write_row(("approved", "2026-01-01T00:00:00Z", STUDENT3, 36))
 
-        def statement(text: LiteralString) -> Callable[[], None]:
-            return lambda: void(connection.execute(text))
+        def statement(text: LiteralString) -> Callable[[], object]:
+            return lambda: connection.execute(text)
 
-        attempts: tuple[tuple[str, tuple[int, ...], Callable[[], None]], ...] = (
+        attempts: tuple[tuple[str, tuple[int, ...], Callable[[], object]], ...] = (
             ("raw UPDATE: approve", (31,), statement(RAW_UPDATE)),
             ("bulk UPDATE: approve three", (32, 33, 34), statement(BULK)),
             ("DELETE the participant", (32,), statement(PARTICIPANT_DELETE)),
@@ -118,11 +118,7 @@ def _attacks(out: Console, target: Target) -> None:
     demo.show_attempts(ended, report.violations("error"), out)
 
 
-def void(_value: object) -> None:
-    """Drop a value: an attempt returns nothing."""
-
-
-def _attempt(connection: Connection, quests: tuple[int, ...], attempt: Callable[[], None]) -> tuple[str, str]:
+def _attempt(connection: Connection, quests: tuple[int, ...], attempt: Callable[[], object]) -> tuple[str, str]:
     """Commit an attempt; return how it ended and what the quests look like now."""
     try:
         attempt()

@@ -49,8 +49,10 @@ def show_change(change: Change, people: People, on: Console) -> None:
         render.put(on, Whole(f"{name}:"), " ", *parts, indent=4, hang=6)
 
 
-def show_outcomes(outcomes: Iterable[Outcome], on: Console) -> None:
-    """Print what became of the planned items of a run."""
+def show_outcomes(outcomes: Sequence[Outcome], on: Console) -> None:
+    """Print what became of the planned items of a run; nothing if there were none."""
+    if not outcomes:
+        return
     listing = Listing("rule", "outcome", "items", "refused by")
     for outcome in outcomes:
         listing.add_row(outcome.rule, outcome.outcome, str(outcome.items), outcome.refused_by or "")

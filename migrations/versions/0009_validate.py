@@ -7,7 +7,7 @@ DROP TRIGGER of a stand-in trigger takes ACCESS EXCLUSIVE for milliseconds.
 import sqlalchemy as sa
 from alembic import op
 
-from checks import ddl
+from checks import render
 from migrations.options import is_offline
 from migrations.sql_objects import source
 from migrations.steps import each_alone, enforce
@@ -33,12 +33,12 @@ def upgrade() -> None:
         return
     if remaining:
         names = ", ".join(f"{item.name} ({item.state})" for item in remaining)
-        ddl.say(f"warning: not enforced on old rows yet: {names}")
+        render.say(f"warning: not enforced on old rows yet: {names}")
     errors = op.get_bind().scalar(
         sa.text("select coalesce(sum(violations), 0) from integrity.violation_summary where severity = 'error'")
     )
     if errors or remaining:
-        ddl.say(
+        render.say(
             f"warning: {errors} violations of severity error in this database. See them with `quest-integrity audit`, "
             "repair them with `quest-integrity audit --fix-issues`, then run `quest-integrity validate`."
         )

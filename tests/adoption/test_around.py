@@ -51,9 +51,12 @@ def test_what_the_command_says_is_what_comes_out(migrated: _Connection) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "around needs a command: quest-integrity around -- python manage.py migrate"),
-        (["--"], "around needs a command: quest-integrity around -- python manage.py migrate"),
-        (["--", "no-such-command", "-x"], "there is no command 'no-such-command' to run: nothing was done"),
+        ([], "around needs a command: `quest-integrity around -- python manage.py migrate`"),
+        (["--"], "around needs a command: `quest-integrity around -- python manage.py migrate`"),
+        (
+            ["--", "no-such-command", "-x"],
+            "there is no command 'no-such-command', nothing was done: name a program on PATH",
+        ),
     ],
 )
 def test_no_command(arguments: list[str], sentence: str, migrated: _Connection) -> None:

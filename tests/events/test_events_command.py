@@ -207,3 +207,8 @@ def test_a_long_log_passes_in_bounded_memory(log: Connection) -> None:
     assert (few, many) == (100, 60_005)
     # All of them are 40 MB of text.
     assert of_many - of_few < 15_000, f"{of_few:,} KiB for 100, {of_many:,} KiB for all"
+
+
+def test_an_empty_log(migrated: psycopg.Connection[Any]) -> None:
+    assert "was logged since the layer was attached" in run(migrated, "events").err
+    assert "`quest-integrity events` without options" in run(migrated, "events", "--quest", 1).err

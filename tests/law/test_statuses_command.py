@@ -150,11 +150,11 @@ class TestChange:
             for number in range(3):
                 for table in KNOWN:
                     with another(migrated, autocommit=True) as session:
-                        assert statuses.add(session, ddl.LockPolicy(), f"{table}:new {number}") == []
+                        assert statuses.add(session, f"{table}:new {number}") == []
                 clients.wait_for_more()
             for table in KNOWN:
                 with another(migrated, autocommit=True) as session:
-                    assert statuses.remove(session, ddl.LockPolicy(), f"{table}:new 1") == []
+                    assert statuses.remove(session, f"{table}:new 1") == []
             clients.wait_for_more()
         assert migrated.execute("select count(*) from integrity.violations where severity = 'error'").fetchone() == (0,)
         assert wrong_guards(migrated) == {}
@@ -240,7 +240,7 @@ class TestLocks:
         with another(migrated) as reader, target_of(migrated).connect(autocommit=True) as owner:
             reader.execute("select * from quests_quest where id = %s", [quest_id])
             with pytest.raises(errors.LockNotAvailable):
-                statuses.add(owner, QUICK, f"quests_quest:{NEW}")
+                statuses.add(owner, f"quests_quest:{NEW}", QUICK)
             # Others of the app go on.
             migrated.execute("update quests_quest set title = 'x' where id = %s", [quest_id])
             migrated.commit()

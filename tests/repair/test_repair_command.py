@@ -388,3 +388,15 @@ def test_duplicates_with_a_reference_that_cannot_be_repointed(dirty: _Connection
     assert ran.code == 1
     assert "one_certificate" in ran.out
     assert dirty.execute("select participant_id from certificate order by number").fetchall() == [(first,), (second,)]
+
+
+def test_nothing_to_repair_or_undo(migrated: _Connection) -> None:
+    for dry_run in ([], ["--dry-run"]):
+        repaired = run(migrated, "audit", "--fix-issues", "--yes", *dry_run)
+        assert repaired.code == 0
+        assert "nothing to repair" in repaired.err
+        assert "refused by" not in repaired.out
+        assert "still there" not in repaired.err
+    undone = run(migrated, "undo", 1)
+    assert (undone.code, undone.out) == (0, "")
+    assert "nothing to undo: run 1 changed no row" in undone.err

@@ -128,10 +128,12 @@ def test_nobody_comes_back_unless_asked(app_only: _Connection, left: list[Left])
 def test_a_person_is_asked_with_counts(app_only: _Connection, left: list[Left]) -> None:
     lost = lose(app_only)
     for answer, code in (("", 2), ("stop", 2), ("\x04", 2)):
-        terminal = Terminal(url_of(app_only), *FIX)
+        terminal = Terminal(url_of(app_only), *FIX, environment={"COLUMNS": "80"})
         terminal.expect(ANSWER)
-        assert "3 approved applications" in terminal.text
-        assert "Of 4 without a participant" in terminal.text
+        question = terminal.text.partition("--database-url)")[2]
+        assert "3 approved applications" in question
+        assert "Of 4 without a participant" in question
+        assert max(map(len, question.splitlines())) <= 80
         assert terminal.answer(answer) == code
     assert (participants(app_only), outcomes(app_only)) == (0, {})
 

@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator
 from lxml import etree
 from referencing import Registry, Resource
 
-from checks import formats
+from checks import formats, records
+from checks.violations import Violation
 from tests.support import factory
 from tests.support.cli import run
 from tests.support.database import url_of
@@ -130,7 +131,7 @@ class TestCsv:
     def test_loads_into_postgresql(self, dirty: _Connection) -> None:
         text = run(dirty, "audit", "--format", "csv").out
         dirty.execute("create temporary table loaded (like integrity.violations)")
-        columns = ", ".join(formats.COLUMNS)
+        columns = ", ".join(records.columns(Violation))
         with dirty.cursor().copy(f"copy loaded ({columns}) from stdin (format csv, header)".encode()) as copy:
             copy.write(text)
         row = dirty.execute(

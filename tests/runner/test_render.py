@@ -54,11 +54,11 @@ def test_control_characters_are_written_out(where: _Where) -> None:
 def test_piped_columns_are_aligned() -> None:
     """Numbers to the right, wide characters by their width, no blanks at the end of a line."""
     on, out = _piped()
-    listing = render.Listing("rule", "violations", "meaning", title="above")
+    listing = render.Listing("rule", "violations", "meaning")
     listing.add_row("日本", "7", "x")
     listing.add_row("a", "1,000,000", "")
     on.print(listing)
-    assert out.getvalue() == ("above\nrule  violations  meaning\n日本           7  x\na      1,000,000\n")
+    assert out.getvalue() == ("rule  violations  meaning\n日本           7  x\na      1,000,000\n")
 
 
 def test_many_piped_changes_are_one_line_a_column() -> None:

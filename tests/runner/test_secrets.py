@@ -219,7 +219,7 @@ class TestTls:
     def test_that_is_required_is_asked_for(self, form: str, through: str) -> None:
         with asked_for_tls(b"N") as (port, said):
             message = refusal(self.url(form, port, sslmode="require"), through)
-        assert "no agreement on encryption: check sslmode" in message
+        assert "no agreement on TLS: check sslmode" in message
         assert said == [SSL_REQUEST]
 
     def test_that_is_not_wanted_is_not_asked_for(self, form: str, through: str) -> None:
@@ -251,6 +251,6 @@ class TestTls:
     ) -> None:
         with asked_for_tls(b"S") as (port, said):
             message = refusal(self.url(form, port, **settings), through)
-        assert "no agreement on encryption: check sslmode and sslrootcert" in message
+        assert "no agreement on TLS: check sslmode, sslrootcert" in message
         assert missing in message
         assert set(said) == {SSL_REQUEST}

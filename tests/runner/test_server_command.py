@@ -52,3 +52,5 @@ def test_demo() -> None:
     assert ran.exit_code == 0
     # The law refuses what caused it.
     assert "integrity_approved_application_has_participant" in ran.stdout
+    assert [line for line in ran.stdout.splitlines() if len(line) > 80] == []
+    assert "\x1b" not in ran.stdout

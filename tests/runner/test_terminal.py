@@ -8,37 +8,37 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
-from pytest_postgresql.executors import NoopExecutor
 from rich.cells import cell_len
 
+from checks.commands import ORDER
 from checks.render import printable
 from checks.screens.demo import LESSONS
+from tests.support import factory
 from tests.support.cli import run
 from tests.support.database import copied, url_of
-from tests.support.screen import Shown, show
+from tests.support.screen import Look, Shown, show, show_in
 
 _Connection = psycopg.Connection[Any]
 SCREENS = Path(__file__).with_name("screens")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*[349]\d")
 CREATE = ("--missing-participant", "create")
-# What says most, and of which the layout depends on the width.
-WIDE = [
-    ("audit", "--detailed"),
-    ("audit", "--fix-issues", "--dry-run", *CREATE),
-    ("rules",),
-    ("explain", "duplicate_participant"),
-]
+LOOKS = [Look(width, colour) for width in (80, 100, 160) for colour in (False, True)]
+CODES = (0, 1, 2, 3)
+STATES = ("sync_001", "dirty", "long", "empty")
 
 # As long as the column allows: plain, wide, right to left, and with what would command a terminal.
 NAMES = ("n" * 150, "名" * 150, "א" * 150, "a\x1b[2J\n\u202e" * 25, "two words " * 15)
 TITLE = "Der lange Titel\x1b]0;title\x07 " * 8
+
+Calls = dict[tuple[str, ...], set[str]]
 
 
 @dataclass
@@ -46,7 +46,7 @@ class State:
     """A database, and what every screen of a command on it has to show whole, by the command's arguments."""
 
     connection: _Connection
-    calls: dict[tuple[str, ...], set[str]] = field(default_factory=dict)
+    calls: Calls = field(default_factory=dict)
 
 
 def column(connection: _Connection, query: str) -> set[str]:
@@ -55,36 +55,50 @@ def column(connection: _Connection, query: str) -> set[str]:
     return found
 
 
-def calls(connection: _Connection) -> dict[tuple[str, ...], set[str]]:
-    """Return what people ask, and the names in the answers."""
+def people(connection: _Connection, query: str) -> set[str]:
+    """Return the usernames of the users whose ids a query finds."""
+    return column(connection, f"select username from users_user where id in ({query})")
+
+
+def calls(connection: _Connection) -> Calls:
+    """Return the commands that change nothing, and the names in their answers."""
     rules = column(connection, "select rule from integrity.rule")
     broken = column(connection, "select rule from integrity.violations")
     keys = column(connection, "select key from integrity.violations")
-    people = column(connection, "select person from integrity.named_violation")
-    people = {name for name in people if name in column(connection, "select username from users_user")}
-    repaired = column(
-        connection,
-        "select person.username from integrity.violations join users_user as person on user_id = person.id"
-        " where repair = 'create_participant'",
-    )
+    concerned = people(connection, "select user_id from integrity.violations where quest_id is not null")
     guarded = column(
         connection, "select split_part(identity, ' on ', 1) from integrity.guard_status where status <> 'ok'"
     )
-    wanted: dict[tuple[str, ...], set[str]] = {
+    logged = column(connection, "select kind from integrity.events union select username from integrity.events")
+    actors = column(connection, "select actor from integrity.repair_run")
+    kept = column(connection, "select key from integrity.audit_change")
+    wanted: Calls = {
         ("audit",): broken,
         ("audit", "--all"): rules,
-        ("audit", "--detailed"): broken | keys | people,
-        ("audit", "--fix-issues", "--dry-run", *CREATE): broken | repaired,
+        ("audit", "--detailed"): broken | keys | concerned,
+        ("audit", "--fix-issues", "--dry-run", *CREATE): broken | repaired(connection),
+        ("audit", "--rule", "nonsense"): rules,
+        ("audit", "--format", "nonsense"): {"'junit'", "'github'", "quest-integrity audit -h"},
         ("rules",): rules,
-        ("repairs",): set(),
-        ("events",): set(),
-        ("history", "--detailed"): set(),
+        ("repairs",): actors,
+        ("events",): logged | column(connection, "select actor from integrity.events"),
+        ("history",): actors,
+        ("history", "--detailed"): kept | people(connection, "select user_id from integrity.audit_change"),
         ("guards",): guarded,
-        ("statuses",): {"quests_quest:in-progress", "applications_application:kicked"},
-        ("explain", "duplicate_participant"): {"duplicate_participant", "integrity_participant_key"} & rules,
-        ("-h",): {"--database-url", "--install-completion"},
-        ("audit", "-h"): {"--missing-participant", "--fix-issues"},
+        ("statuses",): column(connection, "select relation || ':' || status from integrity.status"),
+        ("undo", "99"): {"quest-integrity repairs"},
     }
+    connection.commit()
+    return wanted
+
+
+def repaired(connection: _Connection) -> set[str]:
+    return people(connection, "select user_id from integrity.violations where repair = 'create_participant'")
+
+
+def stories(connection: _Connection) -> Calls:
+    """Return what can be explained, and the names in the answers."""
+    wanted: Calls = {("explain", rule): {rule} for rule in column(connection, "select rule from integrity.violations")}
     for key, user in connection.execute(
         "select distinct on (rule) violation.key, person.username from integrity.violations as violation"
         " left join users_user as person on user_id = person.id order by rule, key"
@@ -94,32 +108,51 @@ def calls(connection: _Connection) -> dict[tuple[str, ...], set[str]]:
     return wanted
 
 
+def lengthen(connection: _Connection) -> None:
+    """Give people and quests the longest names that the columns allow."""
+    for number, user in enumerate(sorted(column(connection, "select id from users_user"))):
+        # Usernames differ in their ends.
+        name = NAMES[number % len(NAMES)][:148] + f"{number:02}"
+        connection.execute("update users_user set username = %s where id = %s", [name, user])
+    # The triggers would derive the quests' status; what the constraints refuse keeps its title.
+    connection.execute("set session_replication_role = replica")
+    for quest in column(connection, "select id from quests_quest"):
+        with suppress(psycopg.errors.CheckViolation), connection.transaction():
+            connection.execute("update quests_quest set title = left(%s || id, 200) where id = %s", [TITLE, quest])
+    connection.execute("set session_replication_role = origin")
+    connection.commit()
+
+
+def act(connection: _Connection, actor: str) -> None:
+    """Leave something to list: an approval, a run, an audit."""
+    connection.execute("select set_config('integrity.actor', %s, false)", [actor])
+    user = min(column(connection, "select id from users_user"), default=None)
+    if user is not None:
+        application = factory.application(connection, factory.quest(connection), UUID(user))
+        connection.execute("update applications_application set status = 'approved' where id = %s", [application])
+    connection.execute("select integrity.start_repair('the reason of a repair ' || repeat('why ', 40), '{}')")
+    connection.execute("select integrity.record_audit()")
+    connection.execute("reset integrity.actor")
+    connection.commit()
+
+
+@contextmanager
+def in_state(state: str, request: pytest.FixtureRequest, suffix: str) -> Iterator[_Connection]:
+    server = {"sync_001": "sync_001_server", "empty": "migrated_server"}.get(state, "dirty_server")
+    with copied(request.getfixturevalue(server), f"{suffix}_{state}") as connection:
+        if state == "long":
+            lengthen(connection)
+        if state in ("long", "dirty"):
+            act(connection, "clerk" if state == "dirty" else NAMES[1])
+        yield connection
+
+
 @pytest.fixture(scope="module")
-def states(
-    sync_001_server: NoopExecutor, dirty_server: NoopExecutor, migrated_server: NoopExecutor
-) -> Iterator[dict[str, State]]:
+def states(request: pytest.FixtureRequest) -> Iterator[dict[str, State]]:
     """Yield a database in each state, which no test changes."""
-    with (
-        copied(sync_001_server, "terminal") as sync,
-        copied(dirty_server, "terminal") as dirty,
-        copied(dirty_server, "terminal_long") as long,
-        copied(migrated_server, "terminal") as empty,
-    ):
-        concerned = column(long, "select distinct user_id from integrity.violations where user_id is not null")
-        for number, user in enumerate(sorted(concerned)):
-            # Usernames differ in their ends.
-            name = NAMES[number % len(NAMES)][:148] + f"{number:02}"
-            long.execute("update users_user set username = %s where id = %s", [name, user])
-        # The triggers would derive the quests' status; what the constraints refuse keeps its title.
-        long.execute("set session_replication_role = replica")
-        for quest in column(long, "select id from quests_quest"):
-            with suppress(psycopg.errors.CheckViolation), long.transaction():
-                long.execute("update quests_quest set title = left(%s || id, 200) where id = %s", [TITLE, quest])
-        long.commit()
-        yield {
-            name: State(connection, calls(connection))
-            for name, connection in {"sync_001": sync, "dirty": dirty, "long": long, "empty": empty}.items()
-        }
+    with ExitStack() as stack:
+        opened = {state: stack.enter_context(in_state(state, request, "terminal")) for state in STATES}
+        yield {state: State(connection, calls(connection)) for state, connection in opened.items()}
 
 
 def assert_whole(shown: Shown, wanted: set[str], width: int) -> None:
@@ -134,32 +167,79 @@ def assert_whole(shown: Shown, wanted: set[str], width: int) -> None:
             assert text in together or text in shown.text.replace("\n", ""), f"{text!r} is not all in\n{shown.text}"
 
 
-@pytest.mark.parametrize("state", ["sync_001", "dirty", "long", "empty"])
+def assert_every_look(url: str, wanted: set[str], *arguments: str) -> None:
+    """Run a command in every terminal: names are whole, nothing is too wide, and colours change nothing else."""
+    shown = dict(zip(LOOKS, show_in(url, LOOKS, *arguments), strict=True))
+    for look, screen in shown.items():
+        assert screen.code in CODES, screen.text
+        assert_whole(screen, wanted, look.width)
+        if look.colour:
+            assert steady(screen.text) == steady(shown[Look(look.width)].text)
+        else:
+            assert COLOUR.search(screen.raw) is None
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_every_command_shows_names_whole(state: str, states: dict[str, State]) -> None:
-    here = states[state]
-    for arguments, wanted in here.calls.items():
-        # Of the stories those with the longest names are enough.
-        if ":" not in arguments[-1] or state in ("sync_001", "long"):
-            shown = show(url_of(here.connection), *arguments)
-            assert shown.code in (0, 1), shown.text
-            assert COLOUR.search(shown.raw) is None
-            assert_whole(shown, wanted, 80)
-
-
-@pytest.mark.parametrize("width", [100, 160])
-@pytest.mark.parametrize("state", ["sync_001", "dirty", "long", "empty"])
-def test_so_do_wider_terminals(state: str, width: int, states: dict[str, State]) -> None:
-    here = states[state]
-    for arguments in WIDE:
-        assert_whole(show(url_of(here.connection), *arguments, width=width), here.calls[arguments], width)
+    for arguments, wanted in states[state].calls.items():
+        assert_every_look(url_of(states[state].connection), wanted, *arguments)
 
 
 @pytest.mark.parametrize("state", ["sync_001", "long"])
-def test_colours_change_nothing_else(state: str, states: dict[str, State]) -> None:
-    here = states[state]
-    for arguments in WIDE:
-        plain, coloured = (show(url_of(here.connection), *arguments, colour=colour) for colour in (False, True))
-        assert steady(coloured.text) == steady(plain.text)
+def test_so_does_every_story(state: str, states: dict[str, State]) -> None:
+    here = states[state].connection
+    for arguments, wanted in stories(here).items():
+        assert_every_look(url_of(here), wanted, *arguments)
+
+
+def test_so_does_every_help() -> None:
+    for command in [
+        [],
+        *([name] for name in ORDER),
+        *(["server", name] for name in ("start", "stop", "status", "url")),
+    ]:
+        assert_every_look("postgresql://not-used", {"--help"}, *command, "-h")
+
+
+@pytest.mark.parametrize(
+    ("state", "look"),
+    [
+        ("sync_001", Look(100, True)),
+        ("long", Look(80)),
+        ("empty", Look(160, True)),
+    ],
+    ids=str,
+)
+def test_so_do_commands_that_change_something(
+    state: str, look: Look, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """One after the other on one database."""
+    page = tmp_path / "report.html"
+    with in_state(state, request, "changed") as here:
+        url = url_of(here)
+        names = column(here, "select name from integrity.law union select rule from integrity.rule")
+        names |= {"quest-integrity attach", "applications_application:withdrawn", str(page), "0011_roles"}
+        for arguments in [
+            ["detach"],
+            ["audit"],
+            ["guards", "--probe"],
+            ["attach"],
+            ["around", "--", "true"],
+            ["statuses", "--add", "applications_application:withdrawn"],
+            ["statuses", "--remove", "applications_application:withdrawn"],
+            ["audit", "--record"],
+            ["validate"],
+            ["report", "--html", str(page)],
+            ["audit", "--fix-issues", "--yes", *CREATE],
+            ["undo", "2" if state == "long" else "1"],
+            ["repairs"],
+            ["downgrade", "0011_roles"],
+            ["upgrade"],
+        ]:
+            shown = show(url, *arguments, width=look.width, colour=look.colour)
+            assert shown.code in CODES, shown.text
+            together = re.sub(r"\n *", "", shown.text)
+            assert_whole(shown, {name for name in names if name in together}, look.width)
 
 
 def test_colours_of_a_preview_are_git_s(states: dict[str, State]) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from checks import ddl, guards, migrate
+from checks import guards, migrate
 from checks.target import Target
 from tests.support import factory, plant
 
@@ -51,7 +51,7 @@ def enforce(connection: _Connection) -> None:
     """Enforce everything that is law on request."""
     for (rule,) in connection.execute("select unnest(rules) from integrity.law where chosen is not null").fetchall():
         connection.execute("select integrity.enforce(%s)", [rule])
-    assert guards.enforce(connection, ddl.LockPolicy()) == []
+    assert guards.enforce(connection) == []
 
 
 def sync_001(connection: _Connection) -> None:
