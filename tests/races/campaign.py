@@ -3,7 +3,7 @@
 import random
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations_with_replacement, product
@@ -16,6 +16,7 @@ from tests.races.catalogue import (
     READ_COMMITTED,
     SERIALIZABLE,
     STATES,
+    State,
 )
 from tests.races.explorer import Cell, Explorer, Race
 from tests.races.sessions import Refusal
@@ -120,9 +121,12 @@ class Judge:
         self.tally = Tally()
         rows = explorer.observer.connection.execute(
             """
-            select own.conname, exists (select from integrity.law where law.name = own.conname)
+            select own.conname, false
             from pg_catalog.pg_constraint as own
             where own.connamespace = 'public'::regnamespace
+            union all
+            select law.name, true
+            from integrity.law
             """
         ).fetchall()
         self._ours = {str(name): bool(ours) for name, ours in rows}
@@ -182,22 +186,22 @@ def pairs() -> list[tuple[str, str]]:
     return list(combinations_with_replacement([operation.name for operation in OPERATIONS], 2))
 
 
-def cells() -> Iterator[Cell]:
-    """Yield every pair of operations from every state at every two levels."""
+def cells(states: Sequence[State] = STATES) -> Iterator[Cell]:
+    """Yield every pair of operations from every one of the states at every two levels."""
     for pair in pairs():
         for levels in product(LEVELS, repeat=2):
             if pair[0] == pair[1] and levels != tuple(sorted(levels)):
                 continue
-            for state in STATES:
+            for state in states:
                 yield Cell(state.name, pair, levels)
 
 
-def drawn_triple(chance: random.Random) -> Cell:
+def drawn_triple(chance: random.Random, states: Sequence[State] = STATES) -> Cell:
     """Draw a cell of three sessions; in every other one the third holds the quest for a while."""
     names = [operation.name for operation in OPERATIONS]
     operations = [chance.choice(names), chance.choice(names), chance.choice([HOLD_QUEST.name, chance.choice(names)])]
     levels = [READ_COMMITTED] * 3 if chance.random() < 0.5 else [chance.choice(LEVELS) for _ in operations]
-    return Cell(chance.choice(STATES).name, tuple(operations), tuple(levels))
+    return Cell(chance.choice(states).name, tuple(operations), tuple(levels))
 
 
 def run_slice(explorer: Explorer, seed: int = SLICE_SEED) -> tuple[Tally, Tally]:
@@ -237,7 +241,8 @@ def run_other_slice(explorer: Explorer, seed: int = SLICE_SEED) -> Tally:
         for draw in range(1 + OTHER_SLICE_DRAWN):
             chance = random.Random(f"{seed}/{explorer.start.name}/{number}/{draw}")
             levels = (chance.choice(LEVELS), chance.choice(LEVELS)) if draw else (READ_COMMITTED,) * 2
-            judge.some_ordering(turned(Cell(chance.choice(STATES).name, pair, levels), chance), chance)
+            state = chance.choice(explorer.start.states)
+            judge.some_ordering(turned(Cell(state.name, pair, levels), chance), chance)
     explorer.sweep()
     return judge.tally
 

@@ -22,7 +22,7 @@ from tests.races.catalogue import (
     insert_users,
 )
 from tests.races.sessions import SETTINGS, Observer, Refusal, Session, settle
-from tests.races.starts import ATTACHED, Start, detach
+from tests.races.starts import ATTACHED, Start, detach, enforce_everything
 
 # Races between two sweeps: enough to make a sweep cheap, few enough to keep the tables small.
 SWEEP_EVERY = 250
@@ -121,6 +121,8 @@ class Explorer:
     def __enter__(self) -> Self:
         if self.start.detached:
             detach(self._conninfo)
+        if self.start.enforced:
+            enforce_everything(self._conninfo)
         with ExitStack() as opened:
             self.observer = opened.enter_context(closing(Observer(self._conninfo)))
             self.sessions = [opened.enter_context(closing(Session(self._conninfo))) for _ in range(self._count)]

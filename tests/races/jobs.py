@@ -4,7 +4,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.races.campaign import Judge, Tally, cells, drawn_triple, turned
+from tests.races.catalogue import STATES, State
 from tests.races.explorer import Cell, Explorer
 from tests.races.starts import ATTACHED, Start
 
@@ -81,17 +82,19 @@ def run_other(url: str, template: str, start: Start, seed: int, triples: int, jo
     """
     chance = random.Random(f"{seed}/{start.name}")
     tasks = [
-        Task([turned(cell, chance) for cell in batch], chance.randrange(2**32)) for batch in _batches(cells())
-    ] + _triples(triples, chance)
+        Task([turned(cell, chance) for cell in batch], chance.randrange(2**32))
+        for batch in _batches(cells(start.states))
+    ] + _triples(triples, chance, start.states)
     whole = Tally()
     for _, tally in _run_tasks(url, template, start, tasks, jobs):
         whole.add(tally)
     return whole
 
 
-def _triples(count: int, chance: random.Random) -> list[Task]:
+def _triples(count: int, chance: random.Random, states: Sequence[State] = STATES) -> list[Task]:
     return [
-        Task([drawn_triple(chance) for _ in batch], chance.randrange(2**32)) for batch in _batches(iter(range(count)))
+        Task([drawn_triple(chance, states) for _ in batch], chance.randrange(2**32))
+        for batch in _batches(iter(range(count)))
     ]
 
 
