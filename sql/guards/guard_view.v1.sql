@@ -14,6 +14,33 @@ with listed as materialized (
   inner join pg_catalog.pg_class as class
     on relation.relation = class.oid
   where class.relkind in ('v', 'm')
+),
+
+-- The severities that integrity.violations must print.
+shown as materialized (
+  select array_agg(format('%I %L', known.rule, known.severity)) as severities
+  from (
+    select
+      recorded.expected ->> 'rule' as rule,
+      recorded.expected ->> 'severity' as severity
+    from integrity.guard as recorded
+    where
+      recorded.kind = 'row'
+      and recorded.identity like 'integrity.rule where %'
+    union all
+    select
+      added.rule,
+      added.severity
+    from integrity.rule as added
+    where
+      not exists (
+        select
+        from integrity.guard as recorded
+        where
+          recorded.kind = 'row'
+          and recorded.identity = format('integrity.rule where rule = %L', added.rule)
+      )
+  ) as known
 )
 
 select
@@ -83,9 +110,14 @@ select
             select
               jsonb_agg(
                 distinct regexp_replace(
-                  replace(
+                  regexp_replace(
                     replace(part.query, part.rule || '.', ''),
-                    format('%L::text AS severity', shown.severity),
+                    case
+                      when
+                        format('%s %s', part.rule, substring(part.query from '(''\w+'')::text AS severity'))
+                        = any((select shown.severities from shown)::text[])
+                        then '''\w+''(?=::text AS severity)'
+                    end,
                     '<severity>'
                   ),
                   '(?<=\n   FROM )(integrity\.)?("[^"]+"|\w+)$',
@@ -98,8 +130,6 @@ select
                 substring(single.query from '\n   FROM (?:integrity\.)?("[^"]+"|\w+);?\s*$') as rule
               from regexp_split_to_table(listed.query, 'UNION ALL') as single (query)
             ) as part
-            left join integrity.rule as shown
-              on part.rule = quote_ident(shown.rule)
           )
       end,
       'rules left out', case

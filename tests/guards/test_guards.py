@@ -500,8 +500,8 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
         {"row integrity.law where name = 'integrity_quest_marker'": "altered"},
     ),
     "a law added": (
-        "insert into integrity.law (name, relation, kind, definition, waits, rules)"
-        " values ('other', 'quests_quest', 'check', 'check (true)', true, '{}')",
+        "insert into integrity.law (name, relation, kind, definition, rules, chosen)"
+        " values ('other', 'quests_quest', 'check', 'check (true)', '{}', true)",
         {"row integrity.law where name = 'other'": "unexpected object"},
     ),
     "another schema installed": (
