@@ -481,6 +481,11 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
         " || regexp_replace(pg_get_viewdef('integrity.violations'), 'UNION ALL\\s.*', ''); end $$",
         {"view integrity.violations": "altered"},
     ),
+    "a severity softened in the union": (
+        "do $$ begin execute 'create or replace view integrity.violations as '"
+        " || regexp_replace(pg_get_viewdef('integrity.violations'), '''error''', '''warning'''); end $$",
+        {"view integrity.violations": "altered"},
+    ),
     "the union with half of one rule": (
         "do $$ begin execute 'create or replace view integrity.violations as '"
         " || replace(pg_get_viewdef('integrity.violations'), 'FROM integrity.unknown_status',"

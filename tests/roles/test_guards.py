@@ -47,7 +47,7 @@ def test_rights_of_the_roles(database: Database) -> None:
         "revoke insert on public.quests_questparticipant from integrity_owner",
         "revoke update (status) on public.quests_quest from integrity_owner",
         "revoke all on public.users_user from integrity_owner, integrity_reader, integrity_operator",
-        "grant delete on public.applications_application to integrity_owner",
+        "grant truncate on public.applications_application to integrity_owner",
         "revoke select on integrity.violations from integrity_reader",
         "grant update on integrity.event to integrity_operator",
         "alter table integrity.law owner to postgres",
