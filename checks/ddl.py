@@ -1,7 +1,9 @@
 """Run DDL on tables in use: short waits for locks, tried again, never queueing clients for long."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,8 @@ from checks import render
 
 MAX_PAUSE_SECONDS = 2.0
 
+_PIECE = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|(;)|[^;'\"$-]+|.", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class LockPolicy:
@@ -23,6 +27,20 @@ class LockPolicy:
 
 
 USUAL = LockPolicy()
+
+
+def statements(script: str) -> list[str]:
+    """Return the statements of a script one by one: Citus forwards the text of some, and takes one at a time.
+
+    Comments of the form `/* … */` and strings with backslashes are not understood.
+    """
+    found, start = [], 0
+    for piece in _PIECE.finditer(script):
+        if piece[2]:
+            found.append(script[start : piece.start()].strip())
+            start = piece.end()
+    found.append(script[start:].strip())
+    return [statement for statement in found if re.sub(r"--[^\n]*", "", statement).strip()]
 
 
 def say_statements(what: str, statements: Sequence[str]) -> None:
@@ -54,18 +72,25 @@ def retrying(policy: LockPolicy, what: str) -> Retrying:
 
 
 def run(connection: psycopg.Connection[Any], statement: str, policy: LockPolicy) -> None:
-    """Run one statement in its own transaction under the policy's lock_timeout, retrying.
+    """Run a statement, or several together, in a transaction of their own under the policy's lock_timeout, retrying.
 
     Args:
         connection: in autocommit mode.
-        statement: DDL, or a CALL that commits by itself.
+        statement: DDL; if one alone, also a CALL that commits by itself.
         policy: timeout and retries.
 
     Raises:
         psycopg.errors.LockNotAvailable: the lock was not free in any attempt.
     """
     connection.execute(f"set lock_timeout = '{policy.timeout:g}s'")
-    retrying(policy, statement.partition("\n")[0])(connection.execute, statement)
+    single = statements(statement)
+
+    def attempt() -> None:
+        with connection.transaction() if len(single) > 1 else nullcontext():
+            for one in single:
+                connection.execute(one)
+
+    retrying(policy, statement.partition("\n")[0])(attempt)
 
 
 def in_transaction(

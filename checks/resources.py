@@ -15,4 +15,6 @@ def newest_sql(name: str) -> Path | None:
     """Return the newest file of an object of `sql/`, e.g. `guards/guard_status`; None if there is none."""
     folder, _, stem = name.rpartition("/")
     files = (root() / "sql" / folder).glob(f"{glob.escape(stem)}.v*.sql")
-    return max(files, key=lambda file: (len(file.name), file.name), default=None)
+    # Not a variant for Citus, `….citus.sql`.
+    shared = (file for file in files if len(file.suffixes) == 2)
+    return max(shared, key=lambda file: (len(file.name), file.name), default=None)

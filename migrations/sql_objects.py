@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from alembic import context, op
 
+from checks import citus, ddl
 from migrations.options import app_schema, is_offline
 
 SQL_ROOT = Path(__file__).resolve().parent.parent / "sql"
@@ -53,16 +54,30 @@ def execute(sql: str) -> None:
     if is_offline():
         op.get_context().impl.static_output(f"{literal};")
     else:
-        driver().execute(literal)
+        for statement in ddl.statements(literal) if on_citus() else [literal]:
+            driver().execute(statement)
 
 
 def source(name: str, version: int) -> str:
-    """Return the text of `sql/<name>.v<version>.sql`.
+    """Return the text of `sql/<name>.v<version>.sql`, or on Citus of its variant, `….citus.sql`, if there is one.
 
     Raises:
         FileNotFoundError: there is no such object or version.
     """
-    return (SQL_ROOT / f"{name}.v{version}.sql").read_text(encoding="utf-8")
+    path = SQL_ROOT / f"{name}.v{version}.sql"
+    variant = path.with_suffix(".citus.sql")
+    return (variant if variant.exists() and on_citus() else path).read_text(encoding="utf-8")
+
+
+def on_citus() -> bool:
+    """Whether the app's tables are distributed over the nodes of a Citus cluster."""
+    if is_offline():
+        return False
+    known = context.config.attributes
+    if "on_citus" not in known:
+        known["on_citus"] = citus.is_distributed(driver(), app_schema())
+    found: bool = known["on_citus"]
+    return found
 
 
 @contextmanager

@@ -11,6 +11,8 @@ begin
     partition_name
   );
   execute format('alter table integrity.%I enable always trigger integrity_append_only_truncate', partition_name);
+  -- Without a primary key only this lets logical replication copy it, by which Citus moves shards. No event is changed.
+  execute format('alter table integrity.%I replica identity full', partition_name);
   execute format('revoke all on integrity.%I from public', partition_name);
 end
 $$;

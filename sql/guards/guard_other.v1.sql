@@ -255,6 +255,11 @@ from (
   where
     dependency.deptype = 'a'
     and dependency.classid in ('pg_class'::regclass, 'pg_namespace'::regclass)
+    -- Citus hides the shards of a table from pg_class, but not from here.
+    and (
+      dependency.classid = 'pg_namespace'::regclass
+      or dependency.objid in (select class.oid from pg_catalog.pg_class as class)
+    )
     and dependency.refclassid = 'pg_authid'::regclass
     and dependency.refobjid in (
       to_regrole('integrity_reader'), to_regrole('integrity_operator'), to_regrole('integrity_owner')

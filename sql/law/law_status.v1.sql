@@ -80,7 +80,7 @@ select
           observed.app_schema, observed.relation, observed.name
         )
     when 'index invalid'
-      then format('drop index concurrently %I.%I', observed.app_schema, observed.name)
+      then format('drop index concurrently if exists %I.%I', observed.app_schema, observed.name)
     when 'index built'
       then
         format(

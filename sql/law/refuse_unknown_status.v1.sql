@@ -21,11 +21,12 @@ begin
       hint = format(
         'Write one of %s. If the app has a new one, add it first: quest-integrity statuses --add TABLE:STATUS.',
         (
-          select string_agg(known.status, ', ' order by known.position)
-          from integrity.law as law
-          inner join integrity.status as known
-            on law.relation = known.relation
-          where law.name = tg_argv[0]
+          -- Not integrity.status, which is on one node of a Citus cluster only.
+          select array_to_string(substring(pg_get_triggerdef(fired.oid) from '''(\{.*\})''')::text[], ', ')
+          from pg_trigger as fired
+          where
+            fired.tgrelid = tg_relid
+            and fired.tgname = tg_name
         )
       );
 end

@@ -3,35 +3,41 @@ create or replace function integrity.derived_assignee(
   written uuid
 )
 returns uuid
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 -- Plans are cached for the session: one made while the tables were small would scan all of them for every row.
 set enable_seqscan = off
 as $$
-  select
-    coalesce(
-      (
-        select participant.user_id
-        from public.quests_questparticipant as participant
-        where
-          participant.quest_id = of_quest
-          and participant.user_id = written
-          and participant.status <> 'dropped'
-        limit 1
-      ),
-      (
-        select participant.user_id
-        from public.quests_questparticipant as participant
-        where
-          participant.quest_id = of_quest
-          and participant.status <> 'dropped'
-        order by
-          participant.joined_at,
-          participant.id
-        limit 1
-      )
-    )
+declare
+  assignee uuid;
+begin
+  if written is not null then
+    select participant.user_id
+    into assignee
+    from public.quests_questparticipant as participant
+    where
+      participant.quest_id = of_quest
+      and participant.user_id = written
+      and participant.status <> 'dropped'
+    limit 1;
+  end if;
+
+  if assignee is null then
+    select participant.user_id
+    into assignee
+    from public.quests_questparticipant as participant
+    where
+      participant.quest_id = of_quest
+      and participant.status <> 'dropped'
+    order by
+      participant.joined_at,
+      participant.id
+    limit 1;
+  end if;
+
+  return assignee;
+end
 $$;
 
 comment on function integrity.derived_assignee(bigint, uuid) is

@@ -22,7 +22,7 @@ begin
     status_before := old.status;
   end if;
 
-  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off() then
+  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off(new.quest_id) then
     return null;
   end if;
 

@@ -20,7 +20,7 @@ begin
     end if;
   end if;
 
-  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off() then
+  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off(old.quest_id) then
     return null;
   end if;
 

@@ -10,7 +10,7 @@ declare
   quest record;
   after jsonb;
 begin
-  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off() then
+  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off(old.quest_id) then
     return null;
   end if;
 

@@ -13,7 +13,7 @@ begin
     return null;
   end if;
 
-  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off() then
+  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off(new.quest_id) then
     return null;
   end if;
 

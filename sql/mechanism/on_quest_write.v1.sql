@@ -18,7 +18,7 @@ begin
     end if;
   end if;
 
-  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off() then
+  if coalesce(current_setting('integrity.mechanism', true), '') <> '' and integrity.mechanism_is_off(new.id) then
     return new;
   end if;
 

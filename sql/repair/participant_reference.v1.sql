@@ -2,6 +2,17 @@ create or replace view integrity.participant_reference as
 select
   format('%I.%I', schema.nspname, referrer.relname) as relation,
   attribute.attname as attribute,
+  (
+    select own.attname
+    from pg_catalog.pg_attribute as theirs
+    inner join pg_catalog.pg_attribute as own
+      on
+        reference.conrelid = own.attrelid
+        and reference.conkey[array_position(reference.confkey, theirs.attnum)] = own.attnum
+    where
+      theirs.attrelid = reference.confrelid
+      and theirs.attname = 'quest_id'
+  ) as quest_attribute,
   coalesce(
     (
       select
@@ -40,6 +51,6 @@ where
   and reference.confrelid = to_regclass(format('%I.quests_questparticipant', installation.app_schema));
 
 comment on view integrity.participant_reference is
-'Every column, in any table, with a foreign key to a participant''s id, alone or as part of a composite key. row_key: the SQL expression of the row''s primary key, or of the whole row where there is none.';
+'Every column, in any table, with a foreign key to a participant''s id, alone or as part of a composite key. quest_attribute: the column of that key that refers to the participant''s quest_id, if one does. row_key: the SQL expression of the row''s primary key, or of the whole row where there is none.';
 
 revoke all on integrity.participant_reference from public;

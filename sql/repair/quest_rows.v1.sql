@@ -66,18 +66,20 @@ begin
     select
       known.relation,
       known.attribute,
+      known.quest_attribute,
       known.row_key
     from integrity.participant_reference as known
   loop
     return query execute format(
       'select participant.quest_id, %L, %s, to_jsonb(referrer)
       from %s as referrer
-      inner join public.quests_questparticipant as participant on participant.id = referrer.%I
+      inner join public.quests_questparticipant as participant on participant.id = referrer.%I%s
       where participant.quest_id = any($1)',
       reference.relation,
       reference.row_key,
       reference.relation,
-      reference.attribute
+      reference.attribute,
+      ' and participant.quest_id = referrer.' || quote_ident(reference.quest_attribute)
     )
     using quests;
   end loop;

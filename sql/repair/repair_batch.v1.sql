@@ -62,11 +62,7 @@ begin
     limit batch_size
   ) as chosen;
 
-  perform
-  from public.quests_quest as quest
-  where quest.id = any(quests)
-  order by quest.id
-  for update;
+  perform integrity.lock_quests(quests);
 
   -- Violations that others have repaired or removed since the plan are not in the view any more.
   execute format(
@@ -96,8 +92,7 @@ begin
     perform set_config('integrity.mechanism', mechanism, true);
 
     -- Check the deferred constraints now: a violation at COMMIT would roll back the whole batch.
-    set constraints all immediate;
-    set constraints all deferred;
+    perform integrity.check_law(quests);
   exception
     when integrity_constraint_violation then
       get stacked diagnostics refused_by = constraint_name;

@@ -9,6 +9,9 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- A row of a quest is looked for with its quest, which on Citus says where it is.
+  found_by constant jsonb not null := row_key
+  || jsonb_strip_nulls(jsonb_build_object('quest_id', coalesce(after, before) -> 'quest_id'));
   same_row text;
   columns text;
 begin
@@ -16,13 +19,13 @@ begin
   select
     string_agg(
       case
-        when row_key -> member = 'null' then format('target.%I is null', member)
+        when found_by -> member = 'null' then format('target.%I is null', member)
         else format('target.%1$I = (jsonb_populate_record(null::%2$s, $1)).%1$I', member, relation)
       end,
       ' and '
     )
   into same_row
-  from jsonb_object_keys(row_key) as member;
+  from jsonb_object_keys(found_by) as member;
 
   -- Generated columns cannot be written.
   select
@@ -45,7 +48,7 @@ begin
 
   if before is null then
     execute format('delete from %s as target where %s', relation, same_row)
-    using row_key;
+    using found_by;
   elsif after is null then
     execute format(
       'insert into %1$s (%2$s) overriding system value select %2$s from jsonb_populate_record(null::%1$s, $1)',
@@ -55,7 +58,7 @@ begin
     using before;
   elsif columns is not null then
     execute format('update %s as target set %s where %s', relation, columns, same_row)
-    using row_key, before;
+    using found_by, before;
   end if;
 end
 $$;

@@ -89,8 +89,7 @@ begin
   perform set_config('integrity.mechanism', mechanism, true);
 
   -- Check the deferred constraints now: a violation at COMMIT would roll back the undo of other quests.
-  set constraints all immediate;
-  set constraints all deferred;
+  perform integrity.check_law(array[of_quest]);
 
   perform integrity.record_changes(of_run, 'undo', array[of_quest], rows_before);
 

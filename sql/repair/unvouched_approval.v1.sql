@@ -24,7 +24,8 @@ where
           and ending.kind in ('application_ended', 'participant_dropped')
           and ending.user_id = approval.user_id
           and (ending.application_id is null or ending.application_id = approval.application_id)
-          and ending.id > approval.id
+          -- An id is of the node that wrote it, and a shard of Citus can move to another one: the later by either.
+          and (ending.id > approval.id or ending.at > approval.at)
       )
   );
 

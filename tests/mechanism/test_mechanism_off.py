@@ -67,7 +67,7 @@ def test_consistent_rows_are_loaded_as_they_are_in_any_order(first: str, migrate
     assert state(migrated, quest_id) == State("in-progress", user_id, {application_id: "approved"}, {user_id: "joined"})
     assert participant(migrated, quest_id, user_id)["id"] == 1
     assert participant(migrated, quest_id, user_id)["integrity_active"] is True
-    assert events(migrated, quest_id) == []
+    assert events(migrated, quest_id) == ["mechanism_off"]
     assert_sound(migrated)
 
 
@@ -238,15 +238,17 @@ def test_markers_follow_their_rows(value: str, migrated: _Connection) -> None:
 
 def test_logged_once_a_transaction(migrated: _Connection) -> None:
     migrated.execute(OFF)
+    quests = []
     for _ in range(3):
         user_id = factory.user(migrated)
         quest_id = factory.quest(migrated, status="in-progress", assigned_to_id=user_id)
+        quests.append(quest_id)
         factory.participant(migrated, quest_id, user_id)
         factory.application(migrated, quest_id, user_id, status="approved")
     migrated.commit()
     assert times_logged(migrated) == 1
     logged = one(migrated, "select * from integrity.event where kind = 'mechanism_off'")
-    assert (logged["quest_id"], logged["before"], logged["after"]) == (None, None, None)
+    assert (logged["quest_id"], logged["before"], logged["after"]) == (quests[0], None, None)
     assert logged["actor"] == migrated.info.user
 
     migrated.execute("delete from quests_questparticipant where false")

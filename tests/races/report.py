@@ -54,9 +54,10 @@ Pairs with most deadlocks, of two sessions:
 
 OTHERS = "## From other starting states\n"
 OTHERS_TEXT = """\
-The same operations with `integrity.mechanism = off` in one session or in all of them, and on a detached layer whose
-rule views are there to judge: one drawn ordering of every pair from every state at every two levels, and drawn races of
-three sessions. Nobody writes what has to follow, so the law alone decides, and refuses more.
+The same operations with `integrity.mechanism = off` in one session or in all of them, on a detached layer whose rule
+views are there to judge, and with everything enforced that is law on request: one drawn ordering of every pair from
+every state (enforced: from every state that can be) at every two levels, and drawn races of three sessions. Without the
+mechanism nobody writes what has to follow, so the law alone decides, and refuses more.
 """
 
 

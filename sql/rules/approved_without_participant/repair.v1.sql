@@ -25,6 +25,7 @@ begin
     violation.quest_id = any(quests)
     and violation.key = any(keys)
     and (violation.repair = 'end_application' or missing = 'revoke')
+    and application.quest_id = violation.quest_id
     and application.id = violation.application_id;
 
   insert into public.quests_questparticipant (

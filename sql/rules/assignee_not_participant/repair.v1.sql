@@ -4,21 +4,20 @@ create or replace function integrity.repair_assignee_not_participant(
   options jsonb
 )
 returns void
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-  update public.quests_quest as quest
-  set
-    status = integrity.derived_status(quest.status, derived.assignee),
-    assigned_to_id = derived.assignee
-  from integrity.assignee_not_participant as violation
-  inner join lateral (
-    select integrity.derived_assignee(violation.quest_id, null) as assignee
-  ) as derived on true
-  where
-    violation.quest_id = any(repair_assignee_not_participant.quests)
-    and violation.key = any(repair_assignee_not_participant.keys)
-    and quest.id = violation.quest_id
+begin
+  perform integrity.derive_locked_quests(
+    array(
+      select violation.quest_id
+      from integrity.assignee_not_participant as violation
+      where
+        violation.quest_id = any(quests)
+        and violation.key = any(keys)
+    )
+  );
+end
 $$;
 
 comment on function integrity.repair_assignee_not_participant(bigint[], text[], jsonb) is

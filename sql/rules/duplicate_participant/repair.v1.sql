@@ -38,16 +38,18 @@ begin
     for reference in
       select
         known.relation,
-        known.attribute
+        known.attribute,
+        known.quest_attribute
       from integrity.participant_reference as known
     loop
       execute format(
-        'update %s set %I = $1 where %I = any($2)',
+        'update %s set %I = $1 where %I = any($2)'
+        || coalesce(' and ' || quote_ident(reference.quest_attribute) || ' = $3', ''),
         reference.relation,
         reference.attribute,
         reference.attribute
       )
-      using pair.ids[1], pair.ids[2:];
+      using pair.ids[1], pair.ids[2:], pair.quest_id;
     end loop;
 
     delete from public.quests_questparticipant as participant

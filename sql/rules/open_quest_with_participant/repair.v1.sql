@@ -4,23 +4,20 @@ create or replace function integrity.repair_open_quest_with_participant(
   options jsonb
 )
 returns void
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-  update public.quests_quest as quest
-  set
-    status = integrity.derived_status(quest.status, derived.assignee),
-    assigned_to_id = derived.assignee
-  from integrity.open_quest_with_participant as violation
-  inner join lateral (
-    select integrity.derived_assignee(assigned.id, assigned.assigned_to_id) as assignee
-    from public.quests_quest as assigned
-    where assigned.id = violation.quest_id
-  ) as derived on true
-  where
-    violation.quest_id = any(repair_open_quest_with_participant.quests)
-    and violation.key = any(repair_open_quest_with_participant.keys)
-    and quest.id = violation.quest_id
+begin
+  perform integrity.derive_locked_quests(
+    array(
+      select violation.quest_id
+      from integrity.open_quest_with_participant as violation
+      where
+        violation.quest_id = any(quests)
+        and violation.key = any(keys)
+    )
+  );
+end
 $$;
 
 comment on function integrity.repair_open_quest_with_participant(bigint[], text[], jsonb) is
