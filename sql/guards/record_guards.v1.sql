@@ -48,24 +48,23 @@ begin
           then
             format(
               'create unique index %I on integrity.%I (%s) %s',
-              listed.name, model.name, listed.columns, listed.definition
+              listed.name, 'model_' || listed.relation, listed.columns, listed.definition
             )
         when 'unique'
           then
             format(
               'alter table integrity.%I add constraint %I unique (%s) %s',
-              model.name, listed.name, listed.columns, listed.definition
+              'model_' || listed.relation, listed.name, listed.columns, listed.definition
             )
         else
           format(
             'alter table integrity.%I add constraint %I %s',
-            model.name,
+            'model_' || listed.relation,
             listed.name,
             regexp_replace(listed.definition, ' references .*\.(\w+) \(', ' references integrity.model_\1 (')
           )
       end as statement
     from integrity.law as listed
-    cross join lateral (select 'model_' || listed.relation as name) as model
     where listed.chosen is not false
     order by listed.position
   loop

@@ -28,8 +28,8 @@ begin
     cross join integrity.installation as installation
     left join pg_constraint as own
       on
-        own.conrelid = to_regclass(format('%I.%I', installation.app_schema, law.relation))
-        and own.conname = law.name
+        law.name = own.conname
+        and own.conrelid = to_regclass(format('%I.%I', installation.app_schema, law.relation))
     where
       law.name = any(names)
       and (
