@@ -1,4 +1,4 @@
-"""The incident replayed on a throw-away server: lost, detected, repaired, and then tried again in six ways."""
+"""The incident replayed on a throw-away server: lost, detected, repaired, tried again; then a policy made law."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 from rich.console import Console
 
-from checks import law, migrate, render, repair, server, violations
+from checks import ddl, guards, law, migrate, render, repair, server, violations
 from checks.people import People
 from checks.screens import audit, changes, demo
 from checks.target import Target
@@ -28,6 +28,8 @@ def run() -> None:
         audited = _database(running, "audit_001")
         _incident(out, audited, "AUDIT-001")
         _attacks(out, audited)
+        _policy(out, audited)
+        demo.show_lessons(out)
 
 
 def _database(running: server.Server, name: str) -> Target:
@@ -115,7 +117,26 @@ def _attacks(out: Console, target: Target) -> None:
             outcome, detail = _attempt(connection, quests, attempt)
             ended.append((name, outcome, detail))
         report = violations.report(connection)
-    demo.show_attempts(ended, report.violations("error"), out)
+    demo.show_attempts(ended, out)
+    demo.show_violations(report.violations("error"), out)
+
+
+POLICY = "participant_without_approval"
+JOIN: LiteralString = """
+insert into quests_questparticipant (quest_id, user_id, status, joined_at, progress_notes)
+select 34, id, 'joined', now(), '' from users_user where username = 'student2'
+"""
+
+
+def _policy(out: Console, target: Target) -> None:
+    render.heading(out, "Make a policy law: nobody takes part without an approved application")
+    with target.connect(autocommit=True) as connection:
+        law.change(connection, ddl.USUAL, f"rule {POLICY}", "enforce", POLICY)
+        remaining = guards.enforce(connection, law.of_rule(connection, POLICY))
+        render.put(out, f"enforce {POLICY}: {'rows are in the way' if remaining else 'enforced on every row'}")
+    with target.connect() as connection:
+        outcome, detail = _attempt(connection, (34,), lambda: connection.execute(JOIN))
+    demo.show_attempts([("join a quest without applying", outcome, detail)], out)
 
 
 def _attempt(connection: Connection, quests: tuple[int, ...], attempt: Callable[[], object]) -> tuple[str, str]:

@@ -45,13 +45,21 @@ def show_people(rows: Iterable[Sequence[str]], on: Console) -> None:
     on.print(listing)
 
 
-def show_attempts(attempts: Iterable[tuple[str, str, str]], violations: int, on: Console) -> None:
-    """Print how each attempt ended, what is broken after all of them, and what to remember."""
+def show_attempts(attempts: Iterable[tuple[str, str, str]], on: Console) -> None:
+    """Print how each attempt ended."""
     listing = Listing("attempt", "outcome", "what happened", prose=["what happened"])
     for name, outcome, detail in attempts:
         listing.add_row(name, Text(outcome, "green"), detail)
     on.print(listing)
+
+
+def show_violations(violations: int, on: Console) -> None:
+    """Print how many violations all attempts together have left."""
     render.put(on, Prose(f"{count(violations, 'violation')} of severity error after all six", "bold"))
+
+
+def show_lessons(on: Console) -> None:
+    """Print what to remember."""
     render.heading(on, "What to remember")
     for lesson in LESSONS:
         render.put(on, lesson)

@@ -141,6 +141,25 @@ def _settle(connection: _Connection, rule: str, planted: plant.Planted) -> None:
     connection.commit()
 
 
+def test_after_a_repair_of_everything(sync_001: _Connection) -> None:
+    """The triggers that stood in for constraints are gone by then, and leave the manifest."""
+    assert sync_001.execute("select from integrity.guard where stands_in_for is not null").fetchall()
+    assert cli.run(sync_001, "enforce", "duplicate_pending").code == 0
+    assert _damaged(sync_001) == []
+    fix = ("audit", "--fix-issues", "--yes", "--missing-participant", "create")
+    assert cli.run(sync_001, *fix).code == 0
+    assert cli.run(sync_001, "validate").code == 0
+    assert cli.run(sync_001, "enforce", "quest_with_several_participants").code == 0
+    assert _damaged(sync_001) == []
+    assert sync_001.execute("select from integrity.guard where stands_in_for is not null").fetchall() == []
+
+
+def test_a_stand_in_that_was_taken_away_is_not_forgotten(sync_001: _Connection) -> None:
+    sync_001.execute("drop trigger integrity_end_outlived on applications_application")
+    ran = cli.run(sync_001, "enforce", "duplicate_pending")
+    assert (ran.code, "integrity_end_outlived on public.applications_application" in ran.err) == (2, True)
+
+
 def test_new_rows_are_refused_while_old_ones_wait(unattached: _Connection) -> None:
     plant.participant_without_approval(unattached)
     cli.run(unattached, "upgrade")

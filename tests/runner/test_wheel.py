@@ -105,6 +105,8 @@ def test_the_wheel_alone_replays_the_incident(installed: Path, tmp_path: Path) -
         assert block is not None, attempts
         assert outcome in " ".join(block[1].split())
     assert "\n0 violations of severity error after all six\n" in attempts
+    assert "\nenforce participant_without_approval: enforced on every row\n" in attempts
+    assert re.search(r"integrity_participant_has_approved_application\n", attempts)
     # The last three lines are what a visitor should remember.
     _, _, remember = attempts.partition("\nWhat to remember\n")
     assert len(remember.splitlines()) == 3
