@@ -11,6 +11,7 @@ from tests.mutants import guards, report
 from tests.mutants.catalog import Mutant, mutants
 from tests.support import mutation
 from tests.support.database import target_of
+from tests.support.templates import enforce
 
 _Connection = psycopg.Connection[Any]
 
@@ -52,6 +53,23 @@ def test_the_guards_notice(migrated: _Connection) -> None:
     verdicts = dict(guards.judge(migrated, chosen))
     possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
     assert len(possible) > 500
+    assert [mutant.name for mutant in possible if not verdicts[mutant].noticed] == []
+
+
+def test_the_guards_notice_what_is_enforced_on_request(migrated: _Connection) -> None:
+    before = {mutant.name for mutant in mutants(migrated)}
+    migrated.commit()
+    migrated.autocommit = True
+    enforce(migrated)
+    migrated.autocommit = False
+    added = [mutant for mutant in mutants(migrated) if mutant.name not in before and mutant.kind == "constraint"]
+    assert {mutant.subject.partition(" on ")[0] for mutant in added} == {
+        "integrity_participant_has_approved_application",
+        "integrity_quest_has_one_participant",
+    }
+    verdicts = dict(guards.judge(migrated, added))
+    possible = [mutant for mutant in added if verdicts[mutant].refused is None]
+    assert len(possible) >= 10
     assert [mutant.name for mutant in possible if not verdicts[mutant].noticed] == []
 
 
