@@ -33,7 +33,9 @@ select
 from integrity.law as law
 inner join integrity.law_status as status
   on law.name = status.name
-where law.kind = 'foreign key'
+where
+  law.kind = 'foreign key'
+  and status.state <> 'not requested'
 union all
 select
   logged.diagram,

@@ -62,7 +62,7 @@ def explain(connection: psycopg.Connection[Any], query: str, *parameters: object
 
 
 def test_no_rule_loops_over_a_scan(lived_in: psycopg.Connection[Any]) -> None:
-    rules = [rule for (rule,) in lived_in.execute("select rule from integrity.rule")]
+    rules = [rule for (rule,) in lived_in.execute("select rule from integrity.rule where severity <> 'off'")]
     assert len(rules) >= 12
     looped = {
         view: found
