@@ -107,7 +107,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # Thousands of items and every module live until the end: looking through them for garbage takes a tenth of the time.
+    # Thousands of items and every module live to the end: looking through them for garbage takes a tenth of the time.
     gc.freeze()
 
 

@@ -92,18 +92,15 @@ dirty = copy_of("dirty_server")
 
 
 @pytest.fixture(scope="module", params=["created", "adopted"])
-def layered(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
-    """A database with the layer, one for all flows: around tables of our own migrations, or attached to Django's."""
+def app(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
+    """Django on a database with the layer, one for all flows; yields another session's view of it.
+
+    The layer is around tables of our own migrations, or attached to Django's.
+    """
     with copied(request.getfixturevalue(f"{request.param}_server"), "shared") as connection:
         connection.autocommit = True
-        yield connection
-
-
-@pytest.fixture
-def app(layered: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
-    """Django on the layered database; yields another session's view of it."""
-    with database.use(url_of(layered)):
-        yield layered
+        with database.use(url_of(connection)):
+            yield connection
 
 
 def _run(flow: Flow, world: World) -> None:

@@ -34,17 +34,12 @@ flows_enforced_server = factories.postgresql_noproc(dbname="django_enforced", lo
 
 
 @pytest.fixture(scope="module")
-def flows_enforced(flows_enforced_server: NoopExecutor) -> Iterator[_Connection]:
-    """A database for all flows: each makes users and quests of its own."""
+def app(flows_enforced_server: NoopExecutor) -> Iterator[_Connection]:
+    """Django on a database for all flows: each makes users and quests of its own."""
     with copied(flows_enforced_server, "shared") as connection:
         connection.autocommit = True
-        yield connection
-
-
-@pytest.fixture
-def app(flows_enforced: _Connection) -> Iterator[_Connection]:
-    with database.use(url_of(flows_enforced)):
-        yield flows_enforced
+        with database.use(url_of(connection)):
+            yield connection
 
 
 # The page lists the refused flows by constraint.
