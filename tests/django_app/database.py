@@ -40,12 +40,15 @@ def close() -> None:
 
 @contextmanager
 def use(url: str) -> Iterator[None]:
-    """Run a block on the database `url` and leave no connection to it behind."""
+    """Run a block on the database `url`, leave no connection to it behind, and go back to the database before."""
+    setup()
+    before = connections.settings
     configure(url)
     try:
         yield
     finally:
         close()
+        connections.settings = before
 
 
 def create_app_tables(url: str) -> None:

@@ -354,9 +354,9 @@ def test_settings_of_a_session(setting: str, world: dict[str, Any], migrated: _C
 
 
 @pytest.mark.timeout(600)
-def test_statement_of_a_hundred_thousand_rows(migrated: _Connection) -> None:
+@pytest.mark.parametrize("rows", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_statement_of_many_rows(rows: int, migrated: _Connection) -> None:
     """All of it, or nothing of it."""
-    rows = 100_000
     quest_id = factory.quest(migrated)
     migrated.execute(
         "insert into users_user (id, password, is_superuser, username, first_name, last_name, is_staff, is_active,"

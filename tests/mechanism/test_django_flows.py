@@ -26,7 +26,7 @@ from tests.django_app.flows import (
     User,
     World,
 )
-from tests.support.database import copy_of, target_of, url_of
+from tests.support.database import copied, copy_of, target_of, url_of
 from tests.support.waiting import wait_until_alone
 
 # Written anew rather than taken from the layer's views: it judges databases that have none.
@@ -86,25 +86,21 @@ adopted_server = factories.postgresql_noproc(dbname="django_adopted", load=[_loa
 without_layer_server = factories.postgresql_noproc(dbname="django_alone", load=[_load_without_layer])
 dirty_server = factories.postgresql_noproc(dbname="django_dirty", load=[_load_dirty])
 
-created = copy_of("created_server")
 adopted = copy_of("adopted_server")
 without_layer = copy_of("without_layer_server")
 dirty = copy_of("dirty_server")
 
 
-@pytest.fixture(params=["created", "adopted"])
-def layered(request: pytest.FixtureRequest) -> psycopg.Connection[Any]:
-    """A database with the layer: around tables of our own migrations, or attached to Django's."""
-    connection: psycopg.Connection[Any] = request.getfixturevalue(request.param)
-    connection.autocommit = True
-    return connection
+@pytest.fixture(scope="module", params=["created", "adopted"])
+def app(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]]:
+    """Django on a database with the layer, one for all flows; yields another session's view of it.
 
-
-@pytest.fixture
-def app(layered: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
-    """Django on the layered database; yields another session's view of it."""
-    with database.use(url_of(layered)):
-        yield layered
+    The layer is around tables of our own migrations, or attached to Django's.
+    """
+    with copied(request.getfixturevalue(f"{request.param}_server"), "shared") as connection:
+        connection.autocommit = True
+        with database.use(url_of(connection)):
+            yield connection
 
 
 def _run(flow: Flow, world: World) -> None:

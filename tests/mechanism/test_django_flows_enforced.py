@@ -9,11 +9,12 @@ import pytest
 from django.db import IntegrityError
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
 
 from checks import migrate
 from tests.django_app import database
 from tests.django_app.flows import FLOWS, Flow, World
-from tests.support.database import copy_of, url_of
+from tests.support.database import copied, url_of
 from tests.support.programs import ROOT
 from tests.support.templates import enforce, target_of_template
 
@@ -30,14 +31,15 @@ def _load(**where: Any) -> None:
 
 
 flows_enforced_server = factories.postgresql_noproc(dbname="django_enforced", load=[_load])
-flows_enforced = copy_of("flows_enforced_server")
 
 
-@pytest.fixture
-def app(flows_enforced: _Connection) -> Iterator[_Connection]:
-    flows_enforced.autocommit = True
-    with database.use(url_of(flows_enforced)):
-        yield flows_enforced
+@pytest.fixture(scope="module")
+def app(flows_enforced_server: NoopExecutor) -> Iterator[_Connection]:
+    """Django on a database for all flows: each makes users and quests of its own."""
+    with copied(flows_enforced_server, "shared") as connection:
+        connection.autocommit = True
+        with database.use(url_of(connection)):
+            yield connection
 
 
 # The page lists the refused flows by constraint.
