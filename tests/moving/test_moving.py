@@ -39,7 +39,12 @@ Moved = tuple[dict[str, State], server.Server]
 Road = Callable[[str, str], AbstractContextManager[Moved]]
 
 # A table needs a worker for its first copy, and a slot and a sender on the other side.
-PUBLISHING = {"wal_level": "logical", "max_wal_senders": "30", "max_replication_slots": "30"}
+PUBLISHING = {
+    "wal_level": "logical",
+    "synchronous_commit": "on",
+    "max_wal_senders": "30",
+    "max_replication_slots": "30",
+}
 SUBSCRIBING = {
     "max_worker_processes": "40",
     "max_replication_slots": "30",
