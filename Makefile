@@ -11,7 +11,7 @@ PARALLEL := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick slow mutants races histories crashes matrix test-matrix plpgsql-check docs site lint bench bench-adoption clean
+.PHONY: help venv demo test quick slow mutants races histories crashes matrix test-matrix moving plpgsql-check docs site lint dist bench bench-adoption clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,8 +36,8 @@ test: $(READY) ## Run the whole suite on an embedded PostgreSQL (PG_BINDIR=… f
 quick: $(READY) ## Run one test of every constraint, trigger, rule, repair, command and format, in under a minute
 	$(BIN)/pytest $(PARALLEL) -m quick $(ARGS)
 
-slow: $(READY) ## Run the tests that take too long for `make test`; histories and crashes have targets of their own
-	$(BIN)/pytest $(PARALLEL) -m slow --ignore tests/races $(ARGS)
+slow: $(READY) ## Run the tests that take too long for `make test`; histories, crashes and moving have targets of their own
+	$(BIN)/pytest $(PARALLEL) -m slow --ignore tests/races --ignore tests/moving $(ARGS)
 	$(BIN)/pytest $(PARALLEL) --hypothesis-profile long tests/repair/test_repair_property.py
 
 mutants: $(READY) ## Weaken each part of the layer, ask guards and tests whether they notice, write docs/mutants.md
@@ -57,6 +57,9 @@ matrix: $(READY) ## Run the whole suite on PostgreSQL 14, 15, 16, 17 and 18 (ARG
 
 test-matrix: matrix
 
+moving: $(READY) ## Move from PostgreSQL 14 to 18 and 15 to 17: dump, pg_upgrade, a promoted logical replica
+	$(BIN)/pytest -m slow tests/moving $(ARGS)
+
 plpgsql-check: $(READY) ## Read every function with plpgsql_check (apt install postgresql-15-plpgsql-check)
 	PG_BINDIR=$(or $(PG_BINDIR),/usr/lib/postgresql/15/bin) $(BIN)/pytest tests/migrations/test_plpgsql_check.py
 
@@ -72,6 +75,12 @@ lint: $(READY) ## Check style and types of the Python, style and search_path of 
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint sql checks/demo docs
 	find sql -name '*.sql' | LC_ALL=C sort | xargs cat .ci/pgspot.sql | $(BIN)/pgspot --proc-without-search-path '$(COMMITS)'
+
+dist: $(READY) ## Build sdist and wheel into dist/, and check them
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 bench: $(READY) ## Measure what the layer costs and saves, on embedded servers (ARGS='--tiny' for a quick look)
 	$(BIN)/python -m benchmarks $(ARGS)

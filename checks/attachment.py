@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from checks import ddl, migrate, query, violations
+from checks import ddl, migrate, query, resources, violations
 from checks.errors import UserError, reported
 
 # Migrations hold it for as long as they run: see migrations/env.py.
@@ -161,7 +161,8 @@ def _step(connection: psycopg.Connection[Any], build: Callable[[], None]) -> int
 
 
 def _build(connection: psycopg.Connection[Any], files: Mapping[str, str], *, triggers: bool) -> None:
-    from migrations.sql_objects import made_by
+    with resources.own_migrations():
+        from migrations.sql_objects import made_by
 
     makers = {made: name for name, text in files.items() for made in made_by(text)}
     run: set[str] = set()

@@ -114,7 +114,8 @@ def installed_files(revision: str, app_schema: str) -> dict[str, str]:
 
     printing = config(None, [f"app-schema={app_schema}"])
     printing.output_buffer = io.StringIO()
-    command.upgrade(printing, revision, sql=True)
+    with resources.own_migrations():
+        command.upgrade(printing, revision, sql=True)
     found: dict[str, str] = printing.attributes["installed_files"]
     return found
 
@@ -123,7 +124,8 @@ def _migrate(way: Literal["upgrade", "downgrade"], target: Target, revision: str
     from alembic import command, util
 
     try:
-        getattr(command, way)(config(target, x), revision)
+        with resources.own_migrations():
+            getattr(command, way)(config(target, x), revision)
     except util.CommandError as error:
         raise UserError(f"cannot migrate to {revision}: {error}; `alembic history` lists the revisions") from error
 

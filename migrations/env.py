@@ -199,6 +199,11 @@ def _dropped_revisions() -> list[str]:
 
 
 def _run(connection: Connection, options: migration_options.Options) -> None:
+    _configure(connection=connection)
+    # First of all: a newer version may have changed everything else.
+    if (current := context.get_context().get_current_revision()) is not None:
+        migrate.require_known(current)
+    connection.rollback()
     schema = _resolve_app_schema(connection, options)
     context.config.attributes.update(
         options=options,
@@ -207,10 +212,6 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
         law_on_request=migration_options.law_on_request(connection),
     )
     _prepare(connection, options, schema)
-    _configure(connection=connection)
-    if (current := context.get_context().get_current_revision()) is not None:
-        migrate.require_known(current)
-    connection.rollback()
     try:
         migrates = "destination_rev" in context.get_context().opts
         if not migrates:

@@ -84,6 +84,17 @@ def test_kubernetes() -> None:
         kubernetes_validate.validate(found, "1.30", strict=True)
 
 
+def test_containerfile() -> None:
+    """By hadolint's rules; as the same user, and with a root as read-only, as Kubernetes is told to run it."""
+    linted = [PROGRAM.with_name("hadolint"), "--no-color", ROOT / "Containerfile"]
+    done = subprocess.run(linted, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "")
+    job = yaml.safe_load((SCHEDULES / "cronjob.yaml").read_text())["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    user = job["securityContext"]["runAsUser"]
+    assert f"USER {user}:{user}" in (ROOT / "Containerfile").read_text().splitlines()
+    assert [container["securityContext"]["readOnlyRootFilesystem"] for container in job["containers"]] == [True]
+
+
 @pytest.mark.parametrize(
     ("name", "schema"), [("github-actions.yml", "vendor.github-workflows"), ("gitlab-ci.yml", "vendor.gitlab-ci")]
 )

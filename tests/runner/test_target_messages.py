@@ -10,10 +10,9 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from checks import migrate, server
+from checks import server
 from tests.support.cli import Ran, finish, run, run_at, spawn
-from tests.support.database import target_of, url_of
-from tests.support.programs import alembic
+from tests.support.database import url_of
 
 _Connection = psycopg.Connection[Any]
 PASSWORD = "sesame-0pen"
@@ -64,29 +63,6 @@ def assert_one_sentence(ran: Ran, *said: str) -> None:
 @every_command
 def test_not_migrated(app_only: _Connection, command: tuple[str, ...]) -> None:
     assert_one_sentence(run(app_only, *command), "quest-integrity upgrade")
-
-
-@every_command
-def test_migrated_by_an_older_version(migrated: _Connection, command: tuple[str, ...]) -> None:
-    migrated.commit()
-    migrate.downgrade(target_of(migrated), "-1")
-    older = migrate.current_revision(migrated)
-    assert_one_sentence(run(migrated, *command), str(older), "quest-integrity upgrade")
-
-
-@pytest.mark.parametrize("command", [*COMMANDS.values(), ("upgrade",), ("downgrade", "base")], ids=" ".join)
-def test_migrated_by_a_newer_version(migrated: _Connection, command: tuple[str, ...]) -> None:
-    migrated.execute("update integrity.alembic_version set version_num = '9999_future'")
-    assert_one_sentence(run(migrated, *command), "9999_future", "upgrade the package")
-
-
-@pytest.mark.parametrize("command", [("upgrade", "head"), ("downgrade", "base")], ids=" ".join)
-def test_alembic_itself_on_what_a_newer_version_migrated(migrated: _Connection, command: tuple[str, ...]) -> None:
-    migrated.execute("update integrity.alembic_version set version_num = '9999_future'")
-    migrated.commit()
-    process = alembic(migrated, *command)
-    out, err = process.communicate(timeout=60)
-    assert_one_sentence(Ran(process.returncode, out, err), "9999_future", "upgrade the package")
 
 
 @every_command
