@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from itertools import count
 
 from benchmarks import data
 from benchmarks.harness import Bench, Connection, Ratio, Spent, Subject, alternate_spent, main, measured, scaled
@@ -25,17 +27,29 @@ insert into applications_application (status, applied_at, reviewed_at, applicant
 values ('pending', now(), null, %s, %s, null) returning id
 """
 
+NEW = "applications_application: a new pending one"
+
 Write = Callable[[Connection, int], None]
 
 
-def whole_row(connection: Connection, table: str) -> Write:
-    """Return a save as Django does it: every column but the key, from an instance read before."""
+def whole_row(connection: Connection, table: str, changed: str | None = None) -> Write:
+    """Return a save as Django does it: every column but the key, from an instance read before.
+
+    Args:
+        connection: to read the columns from.
+        table: whose rows are saved.
+        changed: a column of text or time that each save gives a value it did not have.
+    """
     names = [name for (name,) in connection.execute(COLUMNS, [table])]
     others = [name for name in names if name != "id"]
     statement = f"update {table} set {', '.join(f'{name} = %s' for name in others)} where id = %s"
     instances: dict[int, list[object]] = {}
+    values = count()
 
     def save(connection: Connection, row: int) -> None:
+        if changed:
+            new = datetime.fromtimestamp(next(values), UTC)
+            instances[row][others.index(changed)] = new if changed.endswith("_at") else str(new)
         connection.execute(statement, instances[row])
 
     def load(connection: Connection, row: int) -> None:
@@ -59,7 +73,7 @@ def writes(connection: Connection) -> dict[str, tuple[str, Write]]:
         )
         cases[f"{table}: whole row as it is"] = (table, whole_row(connection, table))
     (person,) = connection.execute("select person(1)").fetchone() or (None,)
-    cases["applications_application: a new pending one"] = (
+    cases[NEW] = (
         "applications_application",
         lambda session, row: session.execute(NEW_APPLICATION, [person, row // 2]),
     )
