@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
@@ -29,7 +29,21 @@ values ('pending', now(), null, %s, %s, null) returning id
 
 NEW = "applications_application: a new pending one"
 
-Write = Callable[[Connection, int], None]
+Write = Callable[[Connection, int], object]
+
+
+def new_values(column: str) -> Iterator[object]:
+    """Yield one value after the other for a column of text or, if its name ends in _at, of time."""
+    for second in count():
+        moment = datetime.fromtimestamp(second, UTC)
+        yield moment if column.endswith("_at") else str(moment)
+
+
+def one_column(table: str, column: str) -> Write:
+    """Return an update of one column to a value it did not have."""
+    values = new_values(column)
+    statement = f"update {table} set {column} = %s where id = %s"
+    return lambda connection, row: connection.execute(statement, [next(values), row])
 
 
 def whole_row(connection: Connection, table: str, changed: str | None = None) -> Write:
@@ -38,18 +52,17 @@ def whole_row(connection: Connection, table: str, changed: str | None = None) ->
     Args:
         connection: to read the columns from.
         table: whose rows are saved.
-        changed: a column of text or time that each save gives a value it did not have.
+        changed: a column that each save gives a value it did not have.
     """
     names = [name for (name,) in connection.execute(COLUMNS, [table])]
     others = [name for name in names if name != "id"]
     statement = f"update {table} set {', '.join(f'{name} = %s' for name in others)} where id = %s"
     instances: dict[int, list[object]] = {}
-    values = count()
+    values = new_values(changed or "")
 
     def save(connection: Connection, row: int) -> None:
         if changed:
-            new = datetime.fromtimestamp(next(values), UTC)
-            instances[row][others.index(changed)] = new if changed.endswith("_at") else str(new)
+            instances[row][others.index(changed)] = next(values)
         connection.execute(statement, instances[row])
 
     def load(connection: Connection, row: int) -> None:

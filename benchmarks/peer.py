@@ -42,7 +42,7 @@ CHANGED = {
 }
 
 Both = dict[str, Connection]
-Saves = Mapping[str, idle.Write]
+Writes = Mapping[str, idle.Write]
 
 
 def databases(bench: Bench, quests: int, applications: int, *, history: bool = True) -> None:
@@ -132,16 +132,25 @@ def _compare(bench: Bench, case: str, sessions: Both, operations: int, aim: floa
 
 
 def _idle(bench: Bench, sessions: Both, each: int) -> None:
-    """Save whole rows as Django does, of which no rule looks at what changes, and new pending applications."""
+    """Write what no rule looks at: one column, whole rows as Django saves them, and new pending applications."""
     for table, column in CHANGED.items():
         found = sessions["ours"].execute(f"select id from {table} order by id desc limit %s", [each])
         rows = [row for (row,) in found]
-        for case, changed in ((f"{table}: {column} changes", column), (f"{table}: nothing changes", None)):
-            saves = {name: idle.whole_row(session, table, changed) for name, session in sessions.items()}
+        ways: dict[str, Callable[[Connection], idle.Write]] = {
+            f"{table}: {column} alone": lambda _, table=table, column=column: idle.one_column(table, column),
+            f"{table}: whole row, new {column}": lambda session, table=table, column=column: idle.whole_row(
+                session, table, column
+            ),
+            f"{table}: whole row as it is": lambda session, table=table: idle.whole_row(session, table),
+        }
+        for case, way in ways.items():
+            writes = {name: way(session) for name, session in sessions.items()}
 
-            def work(name: str, session: Connection, saves: Saves = saves, rows: Sequence[int] = tuple(rows)) -> None:
+            def work(
+                name: str, session: Connection, writes: Writes = writes, rows: Sequence[int] = tuple(rows)
+            ) -> None:
                 for row in rows:
-                    saves[name](session, row)
+                    writes[name](session, row)
 
             # The first round reads the instances that the others save.
             _compare(bench, case, sessions, len(rows), 0.6, work)
