@@ -1,9 +1,9 @@
 """`python -m benchmarks`: every subject but the adoption, or those named; `make bench` runs this."""
 
-from benchmarks import adoption, approval, audit, bulk, contention, idle, perrow, repair, size
+from benchmarks import adoption, approval, audit, bulk, contention, idle, peer, perrow, repair, size
 from benchmarks.harness import main
 
-SUBJECTS = (approval, bulk, idle, contention, audit, perrow, repair, size, adoption)
+SUBJECTS = (peer, approval, bulk, idle, contention, audit, perrow, repair, size, adoption)
 
 if __name__ == "__main__":
     everything = [module.SUBJECT for module in SUBJECTS]

@@ -186,10 +186,10 @@ where index.indrelid = any(%s::regclass[]) and not index.indisprimary
 IDENTITIES = ("quests_quest", "applications_application", "quests_questparticipant")
 
 
-def pending(connection: Connection, quests: int, applications: int | None = None) -> None:
+def pending(connection: Connection, quests: int, applications: int | None = None, *, history: bool = True) -> None:
     """Fill an app's empty tables with open quests and pending applications, spread evenly, and some history.
 
-    Applications are numbered from 1, quests too; those of the past follow after both.
+    Applications are numbered from 1, quests too; those of the past follow after both, unless `history` is false.
     """
     number = applications or quests
     values = {
@@ -198,7 +198,7 @@ def pending(connection: Connection, quests: int, applications: int | None = None
         "applications": number,
         "past": max(number, quests) + 1,
     }
-    past = [PAST_QUESTS, PAST_APPLICATIONS, PAST_PARTICIPANTS]
+    past = [PAST_QUESTS, PAST_APPLICATIONS, PAST_PARTICIPANTS] if history else []
     _load(connection, [USERS, CATEGORY, OPEN_QUESTS, PENDING, *past], values)
 
 
@@ -235,7 +235,9 @@ def _load(connection: Connection, statements: list[str], values: dict[str, int],
                 create = "create index participant_pair_idx on quests_questparticipant (quest_id, user_id)"
             connection.execute(create)
         for name in IDENTITIES:
-            connection.execute(f"select setval(pg_get_serial_sequence('{name}', 'id'), (select max(id) from {name}))")
+            connection.execute(
+                f"select setval(pg_get_serial_sequence('{name}', 'id'), coalesce(max(id), 1)) from {name}"
+            )
 
 
 def _execute(connection: Connection, statement: str, values: dict[str, int]) -> None:

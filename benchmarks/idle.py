@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import count
 
 from benchmarks import data
 from benchmarks.harness import Bench, Connection, Ratio, Spent, Subject, alternate_spent, main, measured, scaled
@@ -25,17 +27,42 @@ insert into applications_application (status, applied_at, reviewed_at, applicant
 values ('pending', now(), null, %s, %s, null) returning id
 """
 
-Write = Callable[[Connection, int], None]
+NEW = "applications_application: a new pending one"
+
+Write = Callable[[Connection, int], object]
 
 
-def whole_row(connection: Connection, table: str) -> Write:
-    """Return a save as Django does it: every column but the key, from an instance read before."""
+def new_values(column: str) -> Iterator[object]:
+    """Yield one value after the other for a column of text or, if its name ends in _at, of time."""
+    for second in count():
+        moment = datetime.fromtimestamp(second, UTC)
+        yield moment if column.endswith("_at") else str(moment)
+
+
+def one_column(table: str, column: str) -> Write:
+    """Return an update of one column to a value it did not have."""
+    values = new_values(column)
+    statement = f"update {table} set {column} = %s where id = %s"
+    return lambda connection, row: connection.execute(statement, [next(values), row])
+
+
+def whole_row(connection: Connection, table: str, changed: str | None = None) -> Write:
+    """Return a save as Django does it: every column but the key, from an instance read before.
+
+    Args:
+        connection: to read the columns from.
+        table: whose rows are saved.
+        changed: a column that each save gives a value it did not have.
+    """
     names = [name for (name,) in connection.execute(COLUMNS, [table])]
     others = [name for name in names if name != "id"]
     statement = f"update {table} set {', '.join(f'{name} = %s' for name in others)} where id = %s"
     instances: dict[int, list[object]] = {}
+    values = new_values(changed or "")
 
     def save(connection: Connection, row: int) -> None:
+        if changed:
+            instances[row][others.index(changed)] = next(values)
         connection.execute(statement, instances[row])
 
     def load(connection: Connection, row: int) -> None:
@@ -59,7 +86,7 @@ def writes(connection: Connection) -> dict[str, tuple[str, Write]]:
         )
         cases[f"{table}: whole row as it is"] = (table, whole_row(connection, table))
     (person,) = connection.execute("select person(1)").fetchone() or (None,)
-    cases["applications_application: a new pending one"] = (
+    cases[NEW] = (
         "applications_application",
         lambda session, row: session.execute(NEW_APPLICATION, [person, row // 2]),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.harness import RESULTS, Ratio, figure, spread
 
-ORDER = ("approval", "bulk", "idle", "contention", "audit", "perrow", "repair", "size", "adoption")
+ORDER = ("peer", "approval", "bulk", "idle", "contention", "audit", "perrow", "repair", "size", "adoption")
 
 
 def main(folder: Path) -> None:

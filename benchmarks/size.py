@@ -19,7 +19,8 @@ WAL = "select pg_current_wal_insert_lsn() - '0/0'"
 DISK = "select pg_database_size(current_database())"
 
 
-def _number(connection: Connection, query: str) -> float:
+def number(connection: Connection, query: str) -> float:
+    """Return the one number that a query finds."""
     row = connection.execute(query).fetchone()
     return float(row[0]) if row else 0.0
 
@@ -37,11 +38,11 @@ def run(bench: Bench, sizes: Sequence[int]) -> None:
         disk: dict[str, list[float]] = {}
         for name, approve in ways.items():
             with bench.connect(name) as connection:
-                log, size = _number(connection, WAL), _number(connection, DISK)
-                for number in range(first, first + approvals):
-                    approve(connection, number)
-                wal[name] = [(_number(connection, WAL) - log) / approvals]
-                disk[name] = [(_number(connection, DISK) - size) / approvals]
+                log, size = number(connection, WAL), number(connection, DISK)
+                for application in range(first, first + approvals):
+                    approve(connection, application)
+                wal[name] = [(number(connection, WAL) - log) / approvals]
+                disk[name] = [(number(connection, DISK) - size) / approvals]
         ratio = [Ratio("ours", "by_hand")]
         bench.add(f"WAL of {approvals:,} approvals, {phase}", "bytes/approval", wal, ratio)
         bench.add(f"disk of {approvals:,} approvals, no vacuum, {phase}", "bytes/approval", disk, ratio)

@@ -1,17 +1,24 @@
-"""Run DDL on tables in use: short waits for locks, tried again, never queueing clients for long."""
+"""Run DDL on tables in use: short waits for locks, tried again, never queueing clients for long.
+
+Tenacity is imported where something may be tried again, which most commands never do.
+"""
+
+from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from checks import render
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState, Retrying
 
 MAX_PAUSE_SECONDS = 2.0
 
@@ -57,6 +64,7 @@ def retrying(policy: LockPolicy, what: str) -> Retrying:
         policy: how often to try.
         what: what is being tried, for the line printed before each pause.
     """
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
     def tell(state: RetryCallState) -> None:
         waited = f"the lock was not free within {policy.timeout:g} s, attempt {state.attempt_number}"

@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from checks import query
 from checks.errors import UserError
@@ -292,6 +291,9 @@ def _drive(
     interrupted: Callable[[], bool],
 ) -> int:
     """Call a batch function until it has nothing left to do; return how many items are done."""
+    # Here, because an audit that repairs nothing does not need it.
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
     done, planned = progress
     show(done, planned)
     # Inside a preview's transaction a deadlock ends the whole; between batches it costs one of them.

@@ -1,4 +1,4 @@
-"""What starts before a command runs: `--version` and `--help` import nothing that only a command needs."""
+"""What starts before a command runs: it imports nothing that only another command needs."""
 
 import importlib.metadata
 import importlib.util
@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import typer
 
 from checks.cli import app
+from tests.support.database import url_of
 
 DEPENDENCIES = {
     re.split(r"[^\w-]", requirement)[0].lower().replace("-", "_")
@@ -57,3 +59,10 @@ def test_version_and_help_import_no_dependency_but_typer() -> None:
     ran = subprocess.run([sys.executable, "-c", PROGRAM, given], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.count("Usage:") == len(calls) - 1
+
+
+def test_an_audit_imports_only_what_it_uses(migrated: psycopg.Connection[Any]) -> None:
+    unwanted = ["alembic", "jinja2", "prometheus_client", "sqlalchemy", "tenacity", "urllib.request", "xml.sax"]
+    given = json.dumps([unwanted, [["--database-url", url_of(migrated), "audit"]]])
+    ran = subprocess.run([sys.executable, "-c", PROGRAM, given], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
