@@ -179,7 +179,8 @@ def test_every_sql_file_is_installed(empty: _Connection, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(sql_objects, "source", remember)
     migrate.upgrade(target_of(empty))
-    assert read == {_name(path) for path in SQL_FILES}
+    # The variants for Citus are read on Citus.
+    assert read == {_name(path) for path in SQL_FILES if ".citus." not in path.name}
 
 
 @pytest.mark.parametrize("path", SQL_FILES, ids=_name)
