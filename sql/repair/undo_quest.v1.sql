@@ -82,6 +82,7 @@ begin
       recorded.run is null
       and present.content <> dropped.content
       and to_regclass(present.relation) = 'public.quests_questparticipant'::regclass
+      and dropped.content ->> 'status' = 'dropped'
   loop
     perform integrity.restore_row(effect.relation, effect.row_key, effect.before, effect.after);
   end loop;

@@ -95,7 +95,8 @@ def test_report_is_of_a_full_run() -> None:
     assert (facts.broken, facts.timing) == (0, 0)
     assert list(facts.others) == [start.name for start in OTHER_STARTS]
     for counts in facts.others.values():
-        assert counts["races"] >= 20_000
+        # Half as many states can be enforced.
+        assert counts["races"] >= 10_000
         assert (counts["broken commits"], counts["unexpected outcomes"]) == (0, 0)
 
 
