@@ -170,7 +170,9 @@ def _build(connection: psycopg.Connection[Any], files: Mapping[str, str], *, tri
         maker = makers.get((kind, identity))
         if maker is None and definition is not None:
             # What somebody added, and the union of the rules.
-            connection.execute(definition)
+            for statement in ddl.statements(definition):
+                connection.execute(statement)
         elif maker is not None and maker not in run:
-            connection.execute(files[maker].encode())
+            for statement in ddl.statements(files[maker]):
+                connection.execute(statement.encode())
             run.add(maker)

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from checks import server
+from checks import citus, server
 from checks.errors import UserError, one_line, reported
 
 if TYPE_CHECKING:
@@ -94,9 +94,12 @@ class Target:
         if "service" not in given and "connect_timeout" not in self._settings():
             settings["connect_timeout"] = CONNECT_SECONDS
         try:
-            return psycopg.connect(autocommit=autocommit, **settings)
+            connection = psycopg.connect(autocommit=True, **settings)
+            citus.prepare(connection)
         except psycopg.Error as error:
             raise self._connect_failure(error) from error
+        connection.autocommit = autocommit
+        return connection
 
     def engine(self) -> sqlalchemy.Engine:
         """Return an SQLAlchemy engine on the same database; it opens a connection for every checkout."""

@@ -138,6 +138,9 @@ def _prepare(connection: Connection, options: migration_options.Options, schema:
     connection.execute(text(f"set lock_timeout = '{options.lock_timeout:g}s'"))
     connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
     connection.execute(text("set client_min_messages = warning"))
+    if connection.scalar(text("select exists (select from pg_extension where extname = 'citus')")):
+        # Citus warns of what it does.
+        connection.execute(text("set client_min_messages = error"))
     connection.commit()
     connection.dialect.default_schema_name = schema
 

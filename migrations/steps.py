@@ -13,7 +13,7 @@ from checks import ddl, render
 from checks.errors import UserError
 from checks.law import Unenforced, advance
 from migrations.options import app_schema, created_tables, is_offline, options
-from migrations.sql_objects import driver, execute, localize, quoted_app_schema
+from migrations.sql_objects import driver, execute, localize, on_citus, quoted_app_schema
 
 LAW = sa.table(
     "law",
@@ -30,6 +30,19 @@ LAW = sa.table(
     sa.column("built_in", sa.Boolean),
     schema="integrity",
 )
+
+
+def distribute_by_quest(table: str) -> None:
+    """On Citus, keep each row of a table of ours on the node of its quest, where the triggers write it."""
+    if on_citus():
+        quests = localize("public.quests_quest")
+        execute(f"select create_distributed_table('{table}', 'quest_id', colocate_with => '{quests}')")
+
+
+def replicate(table: str) -> None:
+    """On Citus, keep a table of ours on every node, where the rules read it beside the app's tables."""
+    if on_citus():
+        execute(f"select create_reference_table('{table}')")
 
 
 def lock_policy() -> ddl.LockPolicy:

@@ -8,6 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from migrations.sql_objects import execute, install_all, remove_all
+from migrations.steps import distribute_by_quest
 from migrations.tables import XID8
 
 revision = "0003_events"
@@ -77,6 +78,7 @@ def upgrade() -> None:
     )
     op.create_index("event_quest_id_at_idx", "event", ["quest_id", "at"], schema="integrity")
     install_all(FUNCTIONS + VIEWS)
+    distribute_by_quest("integrity.event")
     execute("select integrity.prepare_event_partitions(12)")
 
 

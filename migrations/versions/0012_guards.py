@@ -38,6 +38,7 @@ OBJECTS = (
     "guards/guard_compared",
     "guards/guard_fit",
     "guards/guard_detached",
+    "guards/node_damage",
     "guards/guard_status",
     "guards/guard_gap",
     "guards/added_entry",

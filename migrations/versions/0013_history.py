@@ -20,6 +20,7 @@ OBJECTS = (
     "history/retain_audits",
     "history/audit_trend",
     "history/audit_change",
+    "history/event_metrics",
     "history/metric",
     "audit/named_violation",
     "history/daily_approval",

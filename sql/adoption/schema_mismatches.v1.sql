@@ -67,7 +67,20 @@ begin
       where
         key.conrelid = tables.oid
         and key.contype = 'p'
-        and key.conkey = array[attribute.attnum]
+        and attribute.attnum = any(key.conkey)
+        -- Citus wants the quest in every key.
+        and not exists (
+          select
+          from pg_attribute as other
+          where
+            other.attrelid = tables.oid
+            and other.attnum = any(key.conkey)
+            and other.attname <> 'id'
+            and (
+              other.attname <> 'quest_id'
+              or not exists (select from pg_extension as extension where extension.extname = 'citus')
+            )
+        )
     )
   union all
   select
@@ -80,7 +93,13 @@ begin
       tables.oid = attribute.attrelid
       and attribute.attname in ('integrity_assigned', 'integrity_approved', 'integrity_active')
       and not attribute.attisdropped
-  where tables.relation in ('quests_quest', 'applications_application', 'quests_questparticipant');
+  where tables.relation in ('quests_quest', 'applications_application', 'quests_questparticipant')
+  union all
+  select
+    mismatch.subject,
+    mismatch.found,
+    mismatch.expected
+  from integrity.distribution_mismatches(schema_mismatches.app_schema) as mismatch;
 
   for relation, known in
     select

@@ -57,7 +57,12 @@ inner join pg_catalog.pg_proc as its_function
   on
     foreign_trigger.tgfoid = its_function.oid
     and not its_function.prosecdef
-    and its_function.pronamespace <> 'integrity'::regnamespace;
+    and its_function.pronamespace <> 'integrity'::regnamespace
+union all
+-- A function that runs as its owner and reads the app's tables connects to the other nodes as that owner.
+select 'Citus would have to log in to its nodes as integrity_owner' as obstacle
+from pg_catalog.pg_extension as extension
+where extension.extname = 'citus';
 
 comment on view integrity.owner_obstacle is
 'The reasons why integrity_owner cannot own the layer in this database. Empty when it can.';
