@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from checks import ddl, law, migrate, query, render, resources, server, violations
+from checks import citus, ddl, law, migrate, query, render, resources, server, violations
 from checks.errors import UserError
 from checks.target import Target
 
@@ -23,6 +23,7 @@ VIEWS = (
     *("adoption/needed_column", "adoption/column_mismatch"),
     *(f"guards/guard_{part}" for part in (*_PARTS, "compared", "fit", "detached")),
 )
+NODES = "integrity.node_damage() as difference"
 ADDED = "select relation, status, position from integrity.status where not built_in"
 ENFORCED = "select distinct unnest(rules) from integrity.law where built_in and chosen order by 1"
 IS_MEMBER = "select pg_has_role(oid, 'member') from pg_roles where rolname = %s"
@@ -61,6 +62,7 @@ def read(connection: psycopg.Connection[Any]) -> list[Guard]:
             gaps = _query(connection, f"{COLUMNS} from ({_body('guards/guard_gap')}) as gap order by position")
             return gaps or [gone]
         return [gone]
+    found += _on_nodes(connection)
     if any(guard.waiting and guard.status == "ok" for guard in found):
         # From now on it is damage when one of these is not enforced. Who may only read leaves the note to others.
         with suppress(errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction, errors.UndefinedFunction):
@@ -184,6 +186,16 @@ def _add_statuses(reference: psycopg.Connection[Any], added: list[tuple[Any, ...
             "update integrity.law set definition = integrity.status_check(relation) where name like %s", [STATUS_CHECKS]
         )
         cursor.execute("select integrity.record_guards()")
+
+
+def _on_nodes(connection: psycopg.Connection[Any]) -> list[Guard]:
+    """Return what Citus has otherwise than the layer needs, if it is there."""
+    if not citus.is_present(connection):
+        return []
+    # Who may not ask leaves it to others; a function that is missing is damage of its own.
+    with suppress(errors.InsufficientPrivilege, errors.UndefinedFunction):
+        return _query(connection, f"{COLUMNS} from (select *, true as damage, false as waiting from {NODES}) as node")
+    return []
 
 
 def _query(connection: psycopg.Connection[Any], text: str) -> list[Guard]:

@@ -19,16 +19,12 @@ QUERIES = {
         select
             summary.*,
             rule.meaning,
-            to_regproc('integrity.repair_' || summary.rule) is not null as repairable,
-            (
-                select count(*)
-                from integrity.unvouched_approval
-                where summary.rule = 'approved_without_participant'
-            ) as undecided
+            to_regproc('integrity.repair_' || summary.rule) is not null as repairable
         from integrity.violation_summary as summary
         inner join integrity.rule as rule on summary.rule = rule.rule
         order by summary.severity, summary.violations desc, rule.position
     """,
+    "undecided": "select 'approved_without_participant' as rule, count(*) as items from integrity.unvouched_approval",
     "law": "select * from integrity.law_status order by position",
     "guards": "select * from integrity.guard_status where damage order by position",
     "trend": "select * from (select * from integrity.audit_trend order by run desc limit 90) as last order by run",
@@ -57,9 +53,12 @@ def write(connection: psycopg.Connection[Any], out: TextIO) -> None:
             # A detached layer has no rules to ask.
             detached = attachment.since(connection)
             data: dict[str, Any] = {
-                name: [] if detached and name == "rules" else cursor.execute(sql.SQL(query)).fetchall()
+                name: [] if detached and name in {"rules", "undecided"} else cursor.execute(sql.SQL(query)).fetchall()
                 for name, query in QUERIES.items()
             }
+        undecided = {row["rule"]: row["items"] for row in data.pop("undecided")}
+        for rule in data["rules"]:
+            rule["undecided"] = undecided.get(rule["rule"], 0)
         data |= {
             "detached": attachment.said(detached) if detached else None,
             "database": connection.info.dbname,

@@ -1,20 +1,4 @@
 create or replace view integrity.metric as
--- Clients choose their application_name: keep the number of label values small.
-with ranked as (
-  select
-    correction.application_name,
-    count(*) as writes,
-    case
-      when row_number() over (order by count(*) desc, correction.application_name asc) > 20 then 'all others'
-      else correction.application_name
-    end as client
-  from integrity.event as correction
-  where
-    correction.kind = 'quest_write_corrected'
-    and correction.at > now() - interval '1 day'
-  group by correction.application_name
-)
-
 select
   'quest_integrity_violations' as name,
   'Violations of each rule, now.' as meaning,
@@ -34,9 +18,14 @@ select
   'quest_integrity_guard_damage' as name,
   'Objects of the layer that are damaged, missing or bypassed.' as meaning,
   '{}' as labels,
-  count(*) as value
-from integrity.guard_status as guard
-where guard.damage
+  (
+    select count(*)
+    from integrity.guard_status as guard
+    where guard.damage
+  ) + (
+    select count(*)
+    from integrity.node_damage()
+  ) as value
 union all
 select
   'quest_integrity_law_unenforced' as name,
@@ -62,22 +51,11 @@ from integrity.audit_run as run
 where run.id = (select max(latest.id) from integrity.audit_run as latest)
 union all
 select
-  'quest_integrity_approvals_last_day' as name,
-  'Approvals in the last 24 hours.' as meaning,
-  '{}' as labels,
-  count(*) as value
-from integrity.event as approval
-where
-  approval.kind = 'application_approved'
-  and approval.at > now() - interval '1 day'
-union all
-select
-  'quest_integrity_corrections_last_day' as name,
-  'Writes of stale quest state overridden in the last 24 hours, by the client''s application_name.' as meaning,
-  jsonb_build_object('application_name', ranked.client) as labels,
-  sum(ranked.writes) as value
-from ranked
-group by ranked.client;
+  figure.name,
+  figure.meaning,
+  figure.labels,
+  figure.value
+from integrity.event_metrics() as figure;
 
 comment on view integrity.metric is
 'One row per sample for monitoring: name, meaning, labels, value. All metrics are gauges. `quest-integrity metrics` prints them.';

@@ -77,9 +77,9 @@ begin
       own.conrelid = subject.relation_id
       and own.conname = subject.name
   ) then
+    execute format('alter table %s drop constraint %I', subject.relation, subject.name);
     execute format(
-      'alter table %s drop constraint %I, add constraint %I %s not valid',
-      subject.relation, subject.name, subject.name, subject.definition
+      'alter table %s add constraint %I %s not valid', subject.relation, subject.name, subject.definition
     );
   end if;
 end

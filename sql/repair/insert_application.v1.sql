@@ -50,10 +50,16 @@ begin
         and attribute.attnum = any(reference.conkey)
     );
 
-  execute format(
-    'insert into %1$s (%2$s) select %2$s from jsonb_populate_record(null::%1$s, $1)',
-    relation,
-    (select string_agg(quote_ident(name), ', ') from jsonb_object_keys(content) as name)
+  -- Not INSERT … SELECT, which Citus turns into a COPY, whose errors have no SQLSTATE.
+  execute (
+    select
+      format(
+        'insert into %s (%s) values (%s)',
+        relation,
+        string_agg(quote_ident(name), ', '),
+        string_agg(format('(jsonb_populate_record(null::%s, $1)).%I', relation, name), ', ')
+      )
+    from jsonb_object_keys(content) as name
   )
   using content;
 end

@@ -15,6 +15,7 @@ declare
   violations jsonb;
   rows_before jsonb;
   refused_by text;
+  said text;
   mechanism text;
 begin
   -- An operator has no rights on the app's rows: operate() works as the owner. Everybody else works with their own
@@ -95,7 +96,11 @@ begin
     perform integrity.check_law(quests);
   exception
     when integrity_constraint_violation then
-      get stacked diagnostics refused_by = constraint_name;
+      get stacked diagnostics
+        refused_by = constraint_name,
+        said = message_text;
+      -- Citus names it in the message only, with the number of the shard.
+      refused_by := coalesce(nullif(refused_by, ''), substring(said from '"(integrity_\w+?)(?:_\d+)?"'), '');
   end;
 
   if refused_by is not null and cardinality(numbers) > 1 then

@@ -14,6 +14,8 @@ declare
   || jsonb_strip_nulls(jsonb_build_object('quest_id', coalesce(after, before) -> 'quest_id'));
   same_row text;
   columns text;
+  names text[];
+  restored record;
 begin
   -- The key of a table without a primary key is its whole row, which may hold NULLs.
   select
@@ -30,14 +32,11 @@ begin
   -- Generated columns cannot be written.
   select
     string_agg(
-      format(
-        case when after is null then '%1$I' else '%1$I = (jsonb_populate_record(null::%2$s, $2)).%1$I' end,
-        attribute.attname,
-        relation
-      ),
+      format('%1$I = (jsonb_populate_record(null::%2$s, $2)).%1$I', attribute.attname, relation),
       ', '
-    )
-  into columns
+    ),
+    array_agg(quote_ident(attribute.attname))
+  into columns, names
   from pg_catalog.pg_attribute as attribute
   where
     attribute.attrelid = relation::regclass
@@ -50,12 +49,18 @@ begin
     execute format('delete from %s as target where %s', relation, same_row)
     using found_by;
   elsif after is null then
-    execute format(
-      'insert into %1$s (%2$s) overriding system value select %2$s from jsonb_populate_record(null::%1$s, $1)',
-      relation,
-      columns
-    )
+    execute format('select jsonb_populate_record(null::%s, $1) as content', relation)
+    into restored
     using before;
+
+    -- Not INSERT … SELECT, which Citus turns into a COPY, whose errors have no SQLSTATE.
+    execute format(
+      'insert into %s (%s) overriding system value values (($1).%s)',
+      relation,
+      array_to_string(names, ', '),
+      array_to_string(names, ', ($1).')
+    )
+    using restored.content;
   elsif columns is not null then
     execute format('update %s as target set %s where %s', relation, columns, same_row)
     using found_by, before;

@@ -11,6 +11,7 @@ declare
   handled integer := 0;
   became text;
   why text;
+  said text;
 begin
   -- An operator has no rights on the app's rows: operate() works as the owner. Everybody else works with their own
   -- rights.
@@ -37,7 +38,11 @@ begin
       from integrity.undo_quest(of_run, item.quest_id) as undone;
     exception
       when integrity_constraint_violation then
-        get stacked diagnostics why = constraint_name;
+        get stacked diagnostics
+          why = constraint_name,
+          said = message_text;
+        -- Citus names it in the message only, with the number of the shard.
+        why := coalesce(nullif(why, ''), substring(said from '"(integrity_\w+?)(?:_\d+)?"'), '');
         became := 'refused';
     end;
 
