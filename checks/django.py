@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.test import TransactionTestCase
 from django.test.runner import DiscoverRunner
 from django.test.utils import iter_test_cases
@@ -57,6 +57,26 @@ class IntegrityRunner(DiscoverRunner):  # type: ignore[misc]
         """Create the test databases, each with the layer."""
         with attaching(self.verbosity):
             return super().setup_databases(**options)
+
+
+class QuestRouted:
+    """For models with a `quest` on Citus: a save goes to the one node that has the row, see docs/citus.md.
+
+    Name it before `models.Model`: `class Application(QuestRouted, models.Model)`.
+    """
+
+    def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *more: Any) -> Any:
+        """Look for the row by its quest too, and do not write that: Citus refuses to, even with the same value.
+
+        Raises:
+            DatabaseError: the row is of another quest. Citus moves none; delete it and insert another.
+        """
+        others = [value for value in values if value[0].attname != "quest_id"]
+        mine = base_qs.filter(quest_id=self.quest_id)  # type: ignore[attr-defined]
+        updated = super()._do_update(mine, using, pk_val, others, *more)  # type: ignore[misc]
+        if not updated and base_qs.filter(pk=pk_val).exists():
+            raise DatabaseError(f"{self} cannot move to quest {self.quest_id}")  # type: ignore[attr-defined]
+        return updated
 
 
 def assert_no_violations(databases: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ For Django REST framework name `exception_handler` in its settings; for `ATOMIC_
 the view, add `RefusalMiddleware` as well.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -46,13 +47,21 @@ PARTICIPANTS = "quests_questparticipant"
 RETRY = {"40001", "40P01"}
 
 
+def refused_by(cause: Any) -> str | None:
+    """Return the constraint that an error names. Citus names it in the message only, with the number of a shard."""
+    if cause.diag.constraint_name:
+        return str(cause.diag.constraint_name)
+    found = re.search(r'"(integrity_\w+?)(_\d+)?"', cause.diag.message_primary or "")
+    return found[1] if found else None
+
+
 def refusal(error: DatabaseError) -> tuple[int, str] | None:
     """Return what to answer, None for an error that is not ours to explain."""
     cause: Any = error.__cause__
     state = getattr(cause, "sqlstate", None)
     if state in RETRY:
         return 503, "Somebody else was in the way. Try again."
-    name = cause.diag.constraint_name if state else None
+    name = refused_by(cause) if state else None
     if state == "23505" and name not in REFUSALS and cause.diag.table_name == PARTICIPANTS:
         return 409, TWICE
     return REFUSALS.get(name or "")

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ from tests.django_app import database
 
 database.setup()
 
-from tests.django_app.errors import REFUSALS  # noqa: E402
+from tests.django_app.errors import REFUSALS, refused_by  # noqa: E402
 
 SECTION = re.compile(
     r"^## `(?P<name>\w+)`\n\n"
@@ -52,3 +53,28 @@ def test_as_what_kind_it_is(law: psycopg.Connection[Any]) -> None:
 
 def test_the_handler_answers_what_is_documented() -> None:
     assert {name: (int(each["http"]), each["tell"]) for name, each in documented().items()} == REFUSALS
+
+
+@pytest.mark.parametrize(
+    ("named", "said", "name"),
+    [
+        ("integrity_quest_marker", "whatever it says", "integrity_quest_marker"),
+        (
+            None,
+            'new row for relation "quests_quest_102010" violates "integrity_quest_marker_102010"',
+            "integrity_quest_marker",
+        ),
+        (
+            None,
+            'new row for relation "quests_quest" violates check constraint "integrity_quest_marker"',
+            "integrity_quest_marker",
+        ),
+        (None, 'relation "quests_quest" does not exist', None),
+    ],
+)
+def test_the_constraint_is_read_from_the_message_where_only_that_names_it(
+    named: str | None, said: str, name: str | None
+) -> None:
+    error = SimpleNamespace(diag=SimpleNamespace(constraint_name=named, message_primary=said))
+
+    assert refused_by(error) == name
