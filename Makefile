@@ -11,7 +11,7 @@ PARALLEL := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick slow mutants races histories crashes matrix test-matrix moving plpgsql-check docs site lint dist bench bench-adoption clean
+.PHONY: help venv demo test quick slow mutants citus races histories crashes matrix test-matrix moving plpgsql-check docs site lint dist bench bench-adoption clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,9 @@ slow: $(READY) ## Run the tests that take too long for `make test`; histories, c
 
 mutants: $(READY) ## Weaken each part of the layer, ask guards and tests whether they notice, write docs/mutants.md
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+citus: $(READY) ## Run the tests on a Citus cluster: QUEST_INTEGRITY_CITUS_URL names its coordinator
+	$(BIN)/pytest -m "slow or not slow" tests/citus $(ARGS)
 
 races: $(READY) ## Run every race there is and write docs/races.md
 	$(BIN)/python -m tests.races explore $(ARGS)

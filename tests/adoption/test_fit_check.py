@@ -216,14 +216,15 @@ def test_tables_of_another_owner(app_only: _Connection) -> None:
         database = app_only.info.dbname
         app_only.execute(f'grant all on database "{database}" to adopter_without_tables')
         app_only.execute("grant all on all tables in schema public to adopter_without_tables")
-        for name in ("needed_column", "column_mismatch", "schema_mismatches"):
+        for name in ("needed_column", "column_mismatch", "distribution_mismatches", "schema_mismatches"):
             app_only.execute((SQL_ROOT / "adoption" / f"{name}.v1.sql").read_text().replace("integrity.", "public."))
         app_only.execute("create table public.status as values ('quests_quest', 'open', 1)")
         app_only.execute("alter table public.status rename column1 to relation")
         app_only.execute("alter table public.status rename column2 to status")
         app_only.execute("alter table public.status rename column3 to position")
         app_only.execute("grant select on needed_column, column_mismatch, status to adopter_without_tables")
-        app_only.execute("grant execute on function public.schema_mismatches to adopter_without_tables")
+        for name in ("distribution_mismatches", "schema_mismatches"):
+            app_only.execute(f"grant execute on function public.{name} to adopter_without_tables".encode())
         app_only.execute("set role adopter_without_tables")
         found = app_only.execute("select subject from public.schema_mismatches('public')").fetchall()
         app_only.execute("reset role")
