@@ -15,7 +15,6 @@ declare
   same_row text;
   columns text;
   names text[];
-  restored record;
 begin
   -- The key of a table without a primary key is its whole row, which may hold NULLs.
   select
@@ -49,18 +48,17 @@ begin
     execute format('delete from %s as target where %s', relation, same_row)
     using found_by;
   elsif after is null then
-    execute format('select jsonb_populate_record(null::%s, $1) as content', relation)
-    into restored
-    using before;
-
     -- Not INSERT … SELECT, which Citus turns into a COPY, whose errors have no SQLSTATE.
     execute format(
-      'insert into %s (%s) overriding system value values (($1).%s)',
+      'insert into %s (%s) overriding system value values (%s)',
       relation,
       array_to_string(names, ', '),
-      array_to_string(names, ', ($1).')
+      (
+        select string_agg(format('(jsonb_populate_record(null::%s, $1)).%s', relation, name), ', ' order by place)
+        from unnest(names) with ordinality as member (name, place)
+      )
     )
-    using restored.content;
+    using before;
   elsif columns is not null then
     execute format('update %s as target set %s where %s', relation, columns, same_row)
     using found_by, before;
