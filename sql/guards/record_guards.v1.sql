@@ -5,6 +5,8 @@ set search_path = pg_catalog, pg_temp
 -- These settings change how PostgreSQL prints a definition.
 set quote_all_identifiers = off
 set intervalstyle = postgres
+-- Compiling the query of the whole catalog would take longer than running it.
+set jit = off
 as $$
 declare
   app constant text := (select quote_ident(installation.app_schema) from integrity.installation as installation);
