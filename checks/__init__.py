@@ -6,7 +6,7 @@ For programs: `checks.audit(connection)`.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from checks.violations import Audit, audit
+    from checks.audit_call import Audit, audit
 
 __all__ = ["Audit", "audit"]
 
@@ -15,6 +15,6 @@ def __getattr__(name: str) -> Any:
     # Imported when used: the pytest plugin is loaded by every pytest, and this package with it.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from checks import violations
+    from checks import audit_call
 
-    return getattr(violations, name)
+    return getattr(audit_call, name)

@@ -27,20 +27,17 @@ select
     (select array_agg(law.name order by law.position) from integrity.law as law where rule.rule = any(law.rules)),
     array[]::text[]
   ) as enforced_by,
-  case
-    when exists (select from integrity.law as law where rule.rule = any(law.rules) and law.chosen is null)
-      then 'always'
-    else
-      coalesce(
-        (
-          select case when bool_or(law.chosen) then 'on request: yes' else 'on request: no' end
-          from integrity.law as law
-          where rule.rule = any(law.rules)
-          having count(*) > 0
-        ),
-        'never'
-      )
-  end as enforced
+  (
+    select
+      case
+        when bool_or(law.chosen is null) then 'always'
+        when bool_or(law.chosen) then 'on request: yes'
+        when count(*) > 0 then 'on request: no'
+        else 'never'
+      end
+    from integrity.law as law
+    where rule.rule = any(law.rules)
+  ) as enforced
 from integrity.rule as rule
 left join pg_catalog.pg_proc as repair
   on

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from checks.violations import FailedTransactionError, audit
+from checks.audit_call import FailedTransactionError, audit
 
 if TYPE_CHECKING:
     import psycopg

@@ -5,20 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 from psycopg.types.json import JsonbLoader
 
-from checks import migrate, query
+from checks import query
 from checks.errors import UserError, nearest
-
-if TYPE_CHECKING:
-    import sqlalchemy
 
 FETCH_ROWS = 2000
 
@@ -298,60 +294,3 @@ def read(
         cursor.adapters.register_loader("jsonb", JsonbLoader)
         first = "violation.quest_id" if by_quest else "chosen.position"
         yield from cursor.execute(scope.query(connection, VIOLATIONS, first), scope.parameters())
-
-
-class FailedTransactionError(UserError):
-    """The caller's transaction has failed, so that nothing can be read in it."""
-
-
-@dataclass(frozen=True)
-class Audit:
-    """The outcome of `audit`: the counts and every violation."""
-
-    report: Report
-    violations: tuple[Violation, ...]
-
-
-def audit(
-    database: "psycopg.Connection[Any] | sqlalchemy.Engine | sqlalchemy.Connection", scope: Scope = EVERYTHING
-) -> Audit:
-    """Audit a database that the caller is connected to, inside the caller's transaction if there is one.
-
-    Args:
-        database: a psycopg connection, or an SQLAlchemy engine or connection on psycopg 3. Nothing of the caller's is
-            committed or rolled back; an idle connection is left idle.
-        scope: what to look at.
-
-    Returns:
-        The counts by rule and the violations, all of them in memory.
-
-    Raises:
-        UserError: the schema is not migrated, or by another version.
-        DetachedError: the layer is detached.
-        FailedTransactionError: nothing can be read before a rollback.
-    """
-    # It imports this module.
-    from checks import attachment
-
-    if not isinstance(database, psycopg.Connection):
-        return _audit_through_sqlalchemy(database, scope)
-    status = database.info.transaction_status
-    if status == TransactionStatus.INERROR:
-        raise FailedTransactionError("the transaction has failed, nothing can be read in it: roll it back first")
-    # One snapshot, unless the caller's transaction has its own isolation already.
-    with one_snapshot(database) if status == TransactionStatus.IDLE else database.transaction():
-        migrate.require_current(database)
-        attachment.require_attached(database)
-        return Audit(report(database, scope), tuple(read(database, scope)))
-
-
-def _audit_through_sqlalchemy(database: "sqlalchemy.Engine | sqlalchemy.Connection", scope: Scope) -> Audit:
-    import sqlalchemy
-
-    if isinstance(database, sqlalchemy.Engine):
-        with database.connect() as connection:
-            return audit(connection, scope)
-    driver = database.connection.driver_connection
-    if not isinstance(driver, psycopg.Connection):
-        raise UserError(f"the SQLAlchemy connection runs on {type(driver).__module__}; expected psycopg 3")
-    return audit(driver, scope)

@@ -14,7 +14,13 @@ declare
 begin
   update integrity.law
   set chosen = wanted
-  where name = any(names);
+  where
+    name = any(names)
+    and chosen <> wanted;
+
+  if not found then
+    return;
+  end if;
 
   concerned := array(
     select distinct unnest(law.rules)
@@ -91,6 +97,6 @@ end
 $$;
 
 comment on function integrity.choose_law(text[], boolean) is
-'Asks for constraints of the law that are enforced on request, or no longer: notes it in integrity.law, makes their rules errors or gives back their severity, writes integrity.violations and the manifest again, and logs it. For integrity.enforce() and integrity.relax().';
+'Asks for constraints of the law that are enforced on request, or no longer: notes it in integrity.law, makes their rules errors or gives back their severity, writes integrity.violations and the manifest again, and logs it. Does nothing where that is so already. For integrity.enforce() and integrity.relax().';
 
 revoke all on function integrity.choose_law(text[], boolean) from public;

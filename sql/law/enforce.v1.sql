@@ -3,18 +3,8 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  names constant text[] := integrity.law_on_request(of_rule);
 begin
-  if exists (
-    select
-    from integrity.law as law
-    where
-      law.name = any(names)
-      and not law.chosen
-  ) then
-    perform integrity.choose_law(names, true);
-  end if;
+  perform integrity.choose_law(integrity.law_on_request(of_rule), true);
 end
 $$;
 

@@ -7,15 +7,7 @@ declare
   names constant text[] := integrity.law_on_request(of_rule);
   existing record;
 begin
-  if exists (
-    select
-    from integrity.law as law
-    where
-      law.name = any(names)
-      and law.chosen
-  ) then
-    perform integrity.choose_law(names, false);
-  end if;
+  perform integrity.choose_law(names, false);
 
   -- Last, since these keep writers waiting until the transaction ends.
   for existing in

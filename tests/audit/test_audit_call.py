@@ -12,8 +12,9 @@ from psycopg.rows import dict_row, namedtuple_row
 
 import checks
 from checks import attachment, ddl
+from checks.audit_call import FailedTransactionError
 from checks.errors import UserError
-from checks.violations import FailedTransactionError, Scope
+from checks.violations import Scope
 from tests.django_app import database as django_database
 from tests.support import factory
 from tests.support.database import another, url_of
