@@ -76,7 +76,7 @@ lint: $(READY) ## Check style and types of the Python, style and search_path of 
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint sql checks/demo docs
+	$(BIN)/sqlfluff lint sql checks/demo docs tests/migrations/next_release
 	find sql -name '*.sql' | LC_ALL=C sort | xargs cat .ci/pgspot.sql | $(BIN)/pgspot --proc-without-search-path '$(COMMITS)'
 
 dist: $(READY) ## Build sdist and wheel into dist/, and check them

@@ -104,13 +104,13 @@ def run(connection: psycopg.Connection[Any], statement: str, policy: LockPolicy)
 def in_transaction(
     connection: psycopg.Connection[Any], lock: str, policy: LockPolicy, work: Callable[[], None]
 ) -> None:
-    """Take a lock in a savepoint, retrying, then do the work; the caller's transaction goes on.
+    """Take locks in a savepoint, retrying, then do the work; the caller's transaction goes on.
 
     Nothing is held while it pauses: rolling back to the savepoint lets go of the lock.
 
     Args:
         connection: inside a transaction that holds no lock on an app table yet.
-        lock: a LOCK TABLE statement.
+        lock: LOCK TABLE, one or more statements.
         policy: timeout and retries.
         work: what to do under the lock.
     """
@@ -118,7 +118,8 @@ def in_transaction(
 
     def attempt() -> None:
         with connection.transaction():
-            connection.execute(lock)
+            for statement in statements(lock):
+                connection.execute(statement)
 
-    retrying(policy, lock)(attempt)
+    retrying(policy, lock.replace("\n", " "))(attempt)
     work()

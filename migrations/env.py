@@ -19,11 +19,14 @@ from checks import target as targets
 from checks.attachment import ADVISORY_LOCK
 from checks.errors import UserError
 from migrations import options as migration_options
+from migrations.changes import refuse_damage
 from migrations.steps import refuse_to_drop_records, refuse_to_drop_tables
 from migrations.tables import metadata
 
 WAIT_FOR_OTHER_UPGRADE_SECONDS = 600
 STATEMENT_TIMEOUT = "15min"
+# Revisions are named in their order.
+WRITES_MANIFEST = "0013_history"
 
 # A role that may create functions and operators in the app's schema could shadow those of PostgreSQL. They would run
 # with the rights of the migrating role, or be stored in a view, a CHECK or a WHEN clause.
@@ -194,11 +197,22 @@ def _require_attached(connection: Connection) -> None:
     connection.rollback()
 
 
-def _dropped_revisions() -> list[str]:
-    """Return the revisions that a downgrade takes back, however its destination was named."""
+def _steps() -> tuple[list[str], bool]:
+    """Return the revisions to run or to take back, however the destination was named, and whether it goes down."""
     migration = context.get_context()
-    steps = migration.opts["fn"](migration.get_current_heads(), migration)
-    return [step.revision.revision for step in steps if step.is_downgrade]
+    steps = list(migration.opts["fn"](migration.get_current_heads(), migration))
+    return [step.revision.revision for step in steps], any(step.is_downgrade for step in steps)
+
+
+def _refuse_loss(connection: Connection, current: str | None) -> None:
+    """Refuse to drop what nobody has given up, and to take damage for right."""
+    revisions, down = _steps()
+    if down:
+        refuse_to_drop_records(connection, revisions)
+    has_manifest = current is not None and current >= WRITES_MANIFEST
+    if has_manifest and revisions and WRITES_MANIFEST not in revisions:
+        refuse_damage(connection)
+    connection.rollback()
 
 
 def _run(connection: Connection, options: migration_options.Options) -> None:
@@ -228,8 +242,7 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
         elif migrates:
             _require_attached(connection)
         if migrates:
-            refuse_to_drop_records(connection, _dropped_revisions())
-            connection.rollback()
+            _refuse_loss(connection, current)
         context.run_migrations()
         if migrates:
             _tell_the_planner(connection)

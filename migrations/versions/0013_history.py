@@ -7,8 +7,8 @@ milliseconds.
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.changes import seal
 from migrations.sql_objects import execute, install_all, remove_all
-from migrations.steps import hand_over
 
 revision = "0013_history"
 down_revision = "0012_guards"
@@ -83,8 +83,7 @@ def upgrade() -> None:
     op.create_index("audit_violation_first_run_idx", "audit_violation", ["first_run"], schema="integrity")
     op.create_index("audit_violation_gone_run_idx", "audit_violation", ["gone_run"], schema="integrity")
     install_all(OBJECTS)
-    hand_over()
-    execute("select integrity.record_guards()")
+    seal()
 
 
 def downgrade() -> None:
