@@ -11,7 +11,7 @@ PARALLEL := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 COMMITS := integrity.backfill_markers(batch integer,pause_seconds double precision)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick slow mutants citus races histories crashes matrix test-matrix moving plpgsql-check docs site lint dist bench bench-adoption clean
+.PHONY: help venv demo test quick slow mutants citus races histories crashes matrix test-matrix moving plpgsql-check docs site lint dist release bench bench-adoption clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -84,6 +84,10 @@ dist: $(READY) ## Build sdist and wheel into dist/, and check them
 	$(BIN)/python -m hatchling build -d dist
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
+
+release: $(READY) ## Freeze the SQL and the revisions as they are, then build the packages
+	$(BIN)/python -m tests.frozen
+	$(MAKE) dist
 
 bench: $(READY) ## Measure what the layer costs and saves, on embedded servers (ARGS='--tiny' for a quick look)
 	$(BIN)/python -m benchmarks $(ARGS)

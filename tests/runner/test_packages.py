@@ -4,12 +4,15 @@ import hashlib
 import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests import frozen
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -59,6 +62,8 @@ def build(place: Path, mode: int) -> dict[str, str]:
             (source / name).write_bytes((ROOT / name).read_bytes())
             (source / name).chmod(mode)
             os.utime(source / name, (10**9 + mode, 10**9 + mode))
+    if not (source / frozen.LIST).exists():
+        frozen.freeze(source)
     run(sys.executable, "-m", "hatchling", "build", "-d", place / "dist", cwd=source)
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (place / "dist").iterdir()}
 
@@ -92,6 +97,14 @@ def test_the_wheel_has_one_name_at_its_top(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"checks"}
     assert "checks/py.typed" in names
+
+
+def test_only_the_sdist_has_the_list_of_frozen_files(built: tuple[Path, dict[str, str]], wheel: Path) -> None:
+    (sdist,) = built[0].glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        assert f"{sdist.name.removesuffix('.tar.gz')}/{frozen.LIST}" in archive.getnames()
+    with zipfile.ZipFile(wheel) as archive:
+        assert [name for name in archive.namelist() if frozen.LIST.name in name] == []
 
 
 def test_the_metadata() -> None:

@@ -127,7 +127,7 @@ def test_the_wheel_holds_every_migration_and_object(installed: Path) -> None:
         "ls-files",
         "alembic.ini",
         "migrations",
-        "sql",
+        "sql/*.sql",
         "docs/audit.schema.json",
         "docs/records.schema.json",
         cwd=ROOT,
