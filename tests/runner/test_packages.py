@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -111,7 +112,17 @@ def test_the_metadata() -> None:
     project = PYPROJECT["project"]
     assert "Typing :: Typed" in project["classifiers"]
     assert [name for name in project["classifiers"] if name.startswith("License")] == []
+    assert "Development Status :: 5 - Production/Stable" in project["classifiers"]
     assert project["keywords"]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    released = PYPROJECT["project"]["version"]
+    newest = re.search(r"^## \[(.+)\] - \d{4}-\d{2}-\d{2}$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    image = re.search(r"image: \S+/quest-integrity:(\S+)", (ROOT / "docs/schedules/cronjob.yaml").read_text())
+    assert newest is not None
+    assert image is not None
+    assert (newest[1], image[1]) == (released, released)
 
 
 @pytest.fixture
