@@ -154,14 +154,33 @@ def test_removal_leaves_nothing(wheel: Path, environment: Path) -> None:
     assert content(environment) == before
 
 
-@pytest.mark.parametrize("order", ["first", "later"])
-def test_beside_an_app_with_migrations_of_its_own(order: str, wheel: Path, environment: Path) -> None:
+@pytest.fixture
+def packages(wheel: Path, environment: Path) -> Path:
+    """Return the folder of the packages of an environment that has ours; what it requires is the tests' own."""
     pip(environment, "install", "--no-deps", "--no-index", wheel)
-    (packages,) = environment.parents[1].glob("lib/python*/site-packages")
+    (found,) = environment.parents[1].glob("lib/python*/site-packages")
+    (found / "required.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
+    return found
+
+
+@pytest.mark.parametrize("order", ["first", "later"])
+def test_beside_an_app_with_migrations_of_its_own(order: str, packages: Path, environment: Path) -> None:
     (packages / "migrations").mkdir()
     for name in ("__init__", "forms", "options", "steps"):
         (packages / "migrations" / f"{name}.py").write_text('OWNER = "the app"\n')
-    # What it requires comes from the environment of the tests, after its own.
-    (packages / "required.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
 
     run(environment, "-c", BESIDE, order, cwd=environment.parents[2])
+
+
+def test_beside_an_app_with_checks_of_its_own(packages: Path, environment: Path, tmp_path: Path) -> None:
+    """What docs/django.md says: the command is unaffected, and of the two imports only one is to be had."""
+    (tmp_path / "checks").mkdir()
+    for name in ("__init__", "forms"):
+        (tmp_path / "checks" / f"{name}.py").write_text('OWNER = "the app"\n')
+    (tmp_path / "test_app.py").write_text("from checks.forms import OWNER\n\ndef test(): assert OWNER == 'the app'\n")
+
+    assert "quest-integrity" in run(environment.with_name("quest-integrity"), "--version", cwd=tmp_path)
+    # As manage.py does.
+    assert run(environment, "-c", "import checks; print(checks.OWNER)", cwd=tmp_path) == "the app\n"
+    for start in ((environment, "-m", "pytest"), (environment, "-c", "import pytest, sys; sys.exit(pytest.main())")):
+        assert "1 passed" in run(*start, "-p", "no:quest_integrity", "test_app.py", cwd=tmp_path)
