@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def detach(context: typer.Context) -> None:
     """Drop views and triggers, so that the app can migrate.
 
-    They keep its columns from changing. The law stays: until `attach`, what needs a trigger is refused by a constraint.
+    Those keep its columns from changing. The law stays: until `attach`, what needs a trigger is refused by a
+    constraint.
 
     Exit code 0: the layer is detached; 2: it could not be.
 

@@ -14,7 +14,7 @@ XOption = Annotated[
     typer.Option(
         "-x",
         metavar="KEY=VALUE",
-        help="Option of the migrations, as for alembic; see docs/adopting.md. Repeatable.",
+        help="Option of the migrations, such as lock-timeout=1s; repeatable. An unknown KEY prints which there are.",
     ),
 ]
 

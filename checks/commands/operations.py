@@ -44,7 +44,7 @@ def metrics(
 
     Violations, guard damage, the last recorded audit, approvals, corrections.
 
-    Example: quest-integrity metrics --format text --output /var/lib/node_exporter/quest_integrity.prom
+    Example: quest-integrity metrics --format text --output quest_integrity.prom
     """
     from checks import metrics as samples
 
