@@ -11,6 +11,7 @@ from typing import Any
 
 from alembic import context
 from alembic.runtime.environment import NameFilterParentNames, NameFilterType
+from alembic.runtime.migration import RevisionStep
 from sqlalchemy import Connection, text
 from sqlalchemy.sql.schema import SchemaItem
 
@@ -200,7 +201,9 @@ def _require_attached(connection: Connection) -> None:
 def _steps() -> tuple[list[str], bool]:
     """Return the revisions to run or to take back, however the destination was named, and whether it goes down."""
     migration = context.get_context()
-    steps = list(migration.opts["fn"](migration.get_current_heads(), migration))
+    steps = migration.opts["fn"](migration.get_current_heads(), migration)
+    # Of `alembic stamp` they are others.
+    steps = [step for step in steps if isinstance(step, RevisionStep)]
     return [step.revision.revision for step in steps], any(step.is_downgrade for step in steps)
 
 
