@@ -194,8 +194,8 @@ def _literal(text: str) -> str:
 def seal() -> None:
     """Replace triggers, set owner and grants of the layer's objects, write the manifest anew: the last step, both ways.
 
-    All of the revision is one transaction. Only here it locks an app table, and waits for that with nothing else of the
-    app's in its hands.
+    Until here a revision has locked no app table. What is locked now is asked for at once, and let go of between two
+    attempts, so clients wait for at most lock-timeout, and then for the second that the rest takes.
     """
     triggers = context.config.attributes.pop("left_to_seal", [])
 
