@@ -90,16 +90,15 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy = ddl.USUAL
     # An object keeps the operators and functions that its definition found: only PostgreSQL's own will do.
     connection.execute("set search_path = pg_catalog, pg_temp")
     tried: set[Guard] = set()
-    while guard := next((each for each in damaged(connection) if each.mend and each not in tried), None):
-        tried.add(guard)
-        is_law = guard.kind in {"constraint", "index"} and not re.search(r"(^| on )integrity\.", guard.identity)
-        if is_law and guard.status in BUILDING:
-            continue
-        try:
-            ddl.run(connection, str(guard.mend), policy)
-            render.say(f"ran: {guard.mend}")
-        except psycopg.Error as error:
-            render.say(f"{guard.kind} {guard.identity} cannot be repaired: {error.diag.message_primary}")
+    while found := [guard for guard in damaged(connection) if guard.mend and guard not in tried]:
+        tried.update(found)
+        # Several guards can have one statement.
+        for mend, guard in {str(guard.mend): guard for guard in found if not _is_building(guard)}.items():
+            try:
+                ddl.run(connection, mend, policy)
+                render.say(f"ran: {mend}")
+            except psycopg.Error as error:
+                render.say(f"{guard.kind} {guard.identity} cannot be repaired: {error.diag.message_primary}")
     law.advance(connection, policy)
     return read(connection)
 
@@ -176,6 +175,12 @@ def probe(connection: psycopg.Connection[Any], role: str | None) -> str | None:
         where = ", ".join(name for name in named if name)
         return f"SQLSTATE {error.sqlstate}{f' ({where})' if where else ''}: {error.diag.message_primary}"
     return None
+
+
+def _is_building(guard: Guard) -> bool:
+    """Whether the guard is of a constraint or index of the app's tables that `validate` builds."""
+    is_law = guard.kind in {"constraint", "index"} and not re.search(r"(^| on )integrity\.", guard.identity)
+    return is_law and guard.status in BUILDING
 
 
 def _add_statuses(reference: psycopg.Connection[Any], added: list[tuple[Any, ...]]) -> None:

@@ -17,7 +17,7 @@ from tests.adoption.conftest import SURROUNDINGS
 from tests.support import factory, plant, templates
 from tests.support.catalog import Snapshot, changed, snapshot
 from tests.support.cli import blocked, finish, run
-from tests.support.database import another, target_of, url_of
+from tests.support.database import another, copy_of, target_of, url_of
 from tests.support.proof import enforce
 from tests.support.revisions import app_rows
 
@@ -82,7 +82,7 @@ def _load_adopted(**where: Any) -> None:
 
 # With rows, with a rule that somebody added, and with what an app has around its tables.
 adopted_server = factories.postgresql_noproc(dbname="detachable", load=[_load_adopted])
-adopted = factories.postgresql("adopted_server")
+adopted = copy_of("adopted_server")
 
 
 def test_back_as_it_was(adopted: _Connection) -> None:

@@ -23,7 +23,7 @@ from tests.django_app import database
 from tests.support import plant
 from tests.support.catalog import changed, snapshot
 from tests.support.cli import Ran, run, run_at
-from tests.support.database import another, url_of
+from tests.support.database import another, copy_of, url_of
 from tests.support.programs import ROOT
 from tests.support.proof import attach, places
 from tests.support.revisions import app_rows
@@ -256,7 +256,7 @@ def _load(**where: Any) -> None:
 
 
 migrating_server = factories.postgresql_noproc(dbname="migrating", load=[_load])
-migrating = factories.postgresql("migrating_server")
+migrating = copy_of("migrating_server")
 
 
 class Manage:

@@ -567,7 +567,7 @@ def participant_inserted_twice_without_the_apps_key(connection: _Connection) -> 
 
 @breaks(QUEST_KEY, healed=False)
 def quest_inserted_twice_without_its_primary_key(connection: _Connection) -> Iterator[None]:
-    connection.execute("alter table quests_quest drop constraint quests_quest_pkey cascade")
+    connection.execute("alter table quests_quest drop constraint if exists quests_quest_pkey cascade")
     quest_id, user_id, _ = taken_quest(connection)
     yield
     factory.quest(connection, id=quest_id, status="in-progress", assigned_to_id=user_id, integrity_assigned=True)

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import IsolationLevel, sql
 
 from tests.law.cases import TABLES, Case
 
 _Connection = psycopg.Connection[Any]
+
+LEVELS = (IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,20 @@ def run(connection: _Connection, case: Case) -> Refusal | None:
         connection.rollback()
         return Refusal(error.sqlstate, error.diag.constraint_name, written)
     return None
+
+
+def run_at_each_level(connection: _Connection, case: Case) -> dict[IsolationLevel, Refusal | None]:
+    """Run a case at each isolation level, one after the other in the same database, and return how each ended."""
+    outcomes = {}
+    for level in LEVELS:
+        connection.isolation_level = level
+        outcomes[level] = run(connection, case)
+    return outcomes
+
+
+def at_each_level(outcome: Refusal | None) -> dict[IsolationLevel, Refusal | None]:
+    """Return what `run_at_each_level` returns when a case ends the same way at each of them."""
+    return dict.fromkeys(LEVELS, outcome)
 
 
 def disable_triggers(connection: _Connection) -> None:

@@ -25,14 +25,12 @@ from tests.law.cases import (
     write_participant,
     write_quest,
 )
-from tests.law.refusal import disable_triggers, drop_constraint, rules_broken
+from tests.law.refusal import LEVELS, disable_triggers, drop_constraint, rules_broken
 from tests.support import factory
 from tests.support.database import another
 
 _Connection = psycopg.Connection[Any]
 Write = Callable[[_Connection], object]
-
-LEVELS = (IsolationLevel.READ_COMMITTED, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,16 @@ from tests.law.cases import (
     write_application,
     write_participant,
 )
-from tests.law.refusal import Refusal, disable_triggers, rules_broken, run
-from tests.law.test_concurrent import LEVELS, Outcome, Race, Write, until_done_or_blocked
+from tests.law.refusal import (
+    LEVELS,
+    Refusal,
+    at_each_level,
+    disable_triggers,
+    rules_broken,
+    run,
+    run_at_each_level,
+)
+from tests.law.test_concurrent import Outcome, Race, Write, until_done_or_blocked
 from tests.support import factory
 from tests.support.database import another
 
@@ -217,25 +225,22 @@ def _database(case: Case, request: pytest.FixtureRequest) -> _Connection:
     return connection
 
 
-@every_level
 @every_case
-def test_refused_with_triggers_disabled(case: Case, level: IsolationLevel, request: pytest.FixtureRequest) -> None:
+def test_refused_with_triggers_disabled(case: Case, request: pytest.FixtureRequest) -> None:
     connection = _database(case, request)
     disable_triggers(connection)
-    connection.isolation_level = level
 
-    assert run(connection, case) == _expected(case.constraint)
+    assert run_at_each_level(connection, case) == at_each_level(_expected(case.constraint))
 
     assert rules_broken(connection) == set()
 
 
-@every_level
 @every_case
-def test_with_triggers_enabled(case: Case, level: IsolationLevel, request: pytest.FixtureRequest) -> None:
+def test_with_triggers_enabled(case: Case, request: pytest.FixtureRequest) -> None:
     connection = _database(case, request)
-    connection.isolation_level = level
+    expected = None if case.healed else _expected(case.constraint)
 
-    assert run(connection, case) == (None if case.healed else _expected(case.constraint))
+    assert run_at_each_level(connection, case) == at_each_level(expected)
 
     assert rules_broken(connection) == set()
 

@@ -18,7 +18,7 @@ from tests.django_app import database
 from tests.django_app.flows import FLOWS, World
 from tests.law.refusal import rules_broken
 from tests.runner.test_readme import ROOT, run
-from tests.support.database import target_of, url_of
+from tests.support.database import copy_of, target_of, url_of
 
 _Connection = psycopg.Connection[Any]
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -69,8 +69,8 @@ def _load_lived_in(*, autocommit: bool, **where: Any) -> None:
 
 loading_empty_server = factories.postgresql_noproc(dbname="loading_empty", load=[_load_empty])
 lived_in_server = factories.postgresql_noproc(dbname="loading_lived_in", load=[_load_lived_in])
-target = factories.postgresql("loading_empty_server")
-source = factories.postgresql("lived_in_server")
+target = copy_of("loading_empty_server")
+source = copy_of("lived_in_server")
 
 
 def rows(connection: _Connection) -> Rows:
