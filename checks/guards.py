@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -217,6 +218,7 @@ def _body(name: str) -> str:
     return file.read_text(encoding="utf-8").partition(" as\n")[2].partition(";\n\ncomment on view ")[0]
 
 
+@cache
 def _own_copy() -> str:
     names = {view.rpartition("/")[2]: view for view in VIEWS}
     views = ", ".join(f"{name} as ({_body(view)})" for name, view in names.items())

@@ -16,7 +16,6 @@ from tests.support.templates import enforce
 _Connection = psycopg.Connection[Any]
 
 SEED = 20261123
-OF_EACH_OBJECT = 2
 
 
 def test_the_document_lists_the_objects_of_today(migrated: _Connection) -> None:
@@ -52,7 +51,7 @@ def test_the_guards_notice(migrated: _Connection) -> None:
     chosen = _slice(mutants(migrated))
     verdicts = dict(guards.judge(migrated, chosen))
     possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
-    assert len(possible) > 500
+    assert len(possible) > 250
     assert [mutant.name for mutant in possible if not verdicts[mutant].noticed] == []
 
 
@@ -82,9 +81,9 @@ def test_a_mutation_is_met_only_where_its_object_is(empty: _Connection, migrated
 
 
 def _slice(found: list[Mutant]) -> list[Mutant]:
-    """Choose a few mutants of each object, always the same."""
+    """Choose a mutant of each object, always the same."""
     draw = random.Random(SEED)
     by_object: dict[tuple[str, str], list[Mutant]] = {}
     for mutant in found:
         by_object.setdefault((mutant.kind, mutant.subject), []).append(mutant)
-    return [mutant for each in by_object.values() for mutant in draw.sample(each, min(OF_EACH_OBJECT, len(each)))]
+    return [draw.choice(each) for each in by_object.values()]
