@@ -39,11 +39,16 @@ class Package:
         return Ran(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.fixture(scope="session")
-def next_release(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    folder = tmp_path_factory.mktemp("next_release")
+def copy_of_package(folder: Path) -> Package:
+    """Copy this version into an empty folder."""
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "alembic.ini", folder)
-    shutil.copytree(OVERLAY, folder, dirs_exist_ok=True)
     return Package(folder)
+
+
+@pytest.fixture(scope="session")
+def next_release(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    made = copy_of_package(tmp_path_factory.mktemp("next_release"))
+    shutil.copytree(OVERLAY, made.folder, dirs_exist_ok=True)
+    return made

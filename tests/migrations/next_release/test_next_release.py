@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from pytest_postgresql import factories
 
 from checks import migrate
 from tests.mechanism.test_dump_restore import live
-from tests.migrations.next_release.conftest import Package
+from tests.migrations.next_release.conftest import Package, copy_of_package
 from tests.moving.clusters import OWN_RULE
 from tests.support import factory, plant, templates
 from tests.support.catalog import Snapshot, changed, snapshot
@@ -22,6 +23,24 @@ from tests.support.database import another, copy_of, url_of
 
 _Connection = psycopg.Connection[Any]
 
+# They stand only where old rows keep a constraint from being enforced.
+STAND_INS = {"law/quest_heal", "law/end_outlived_approvals", "law/refuse_second_approval"}
+ALL_REPLACED = """
+from migrations.changes import replace, seal
+
+revision = "0014_all_replaced"
+down_revision = "{head}"
+
+
+def upgrade():
+    for name in {names}:
+        replace(name, 1, 1)
+    seal()
+
+
+def downgrade():
+    upgrade()
+"""
 HEAD, NEXT = migrate.head_revision(), "0014_next_release"
 RULE = "pending_on_completed_quest"
 # Reads the replaced view, directly and through another view, from a schema of the user's own.
@@ -272,6 +291,22 @@ def test_others_are_waited_for(work: str, migrated: _Connection, next_release: P
         refused = next_release.run(migrated, "upgrade", "-x", "lock-timeout=50ms", "-x", "lock-retries=2")
     assert (refused.code, "trying again" in refused.err) == (2, True)
     assert changed(before, snapshot(migrated)) == {}
+
+
+def test_every_file_can_be_replaced(migrated: _Connection, tmp_path: Path) -> None:
+    """Here by itself: whatever reads it is afterwards as it was."""
+    package = copy_of_package(tmp_path)
+    files = {str(path.relative_to(tmp_path / "sql")) for path in (tmp_path / "sql").rglob("*.v1.sql")}
+    names = sorted({name.removesuffix(".v1.sql") for name in files} - STAND_INS)
+    revision = tmp_path / "migrations" / "versions" / "0014_all_replaced.py"
+    revision.write_text(ALL_REPLACED.format(head=HEAD, names=names))
+    before = snapshot(migrated)
+    for command in (("upgrade",), ("downgrade", HEAD)):
+        said = package.run(migrated, *command)
+        assert said.code == 0, said.err
+        assert changed(before, snapshot(migrated)) == {}
+        assert migrated.execute(DAMAGE).fetchall() == []
+        migrated.commit()
 
 
 def test_what_depends_on_a_column_that_goes_is_not_dropped(migrated: _Connection, next_release: Package) -> None:
