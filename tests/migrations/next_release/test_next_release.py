@@ -54,6 +54,13 @@ comment on column dashboard.broken.rule is 'Of the user''s own.';
 grant select on dashboard.broken to pg_monitor;
 grant select (value) on dashboard.metrics to pg_monitor;
 """
+NEW = {
+    ("trigger", "public.quests_questparticipant.integrity_lock_quest_on_move"),
+    ("function", "integrity.derived_assignee(bigint,uuid)"),
+    ("column", "integrity.violation_summary.built_in"),
+    ("view", f"integrity.{RULE}"),
+    ("function", f"integrity.repair_{RULE}(bigint[],text[],jsonb)"),
+}
 RECORDS = ("event", "repair_run", "repair_item", "repair_change", "audit_run", "audit_count", "audit_violation")
 
 
@@ -186,6 +193,7 @@ def test_up_down_and_up_again_under_traffic(used: _Connection, next_release: Pac
     assert clients.failures == []
 
     first, back, second = catalogs
+    assert changed(before, first).keys() >= NEW
     assert changed(before, back) == {}
     assert changed(first, second) == {}
     assert used.execute("select rules from dashboard.broken_rules").fetchone() != (0,)
