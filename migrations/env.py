@@ -210,6 +210,7 @@ def _steps() -> tuple[list[str], bool]:
 def _refuse_loss(connection: Connection, current: str | None) -> None:
     """Refuse to drop what nobody has given up, and to take damage for right."""
     revisions, down = _steps()
+    context.config.attributes["last_revision"] = revisions[-1] if revisions else current
     if down:
         refuse_to_drop_records(connection, revisions)
     has_manifest = current is not None and current >= WRITES_MANIFEST

@@ -236,9 +236,14 @@ def refuse_to_drop_records(connection: sa.Connection, dropped: Collection[str]) 
     render.say(f"dropping what the layer has recorded: {found}")
 
 
-def hand_over() -> None:
-    """Set owner and grants of the layer's objects: the last step of every migration that creates some."""
-    _settle_roles("select * from integrity.grant_roles()")
+def hand_over(revision: str | None = None) -> None:
+    """Set owner and grants of the layer's objects: the last step of every migration that creates some.
+
+    Args:
+        revision: the migration's own, which leaves it to those that follow in the same run; None to leave it to nobody.
+    """
+    if revision in (None, context.config.attributes.get("last_revision", revision)):
+        _settle_roles("select * from integrity.grant_roles()")
 
 
 def take_back() -> None:

@@ -28,7 +28,7 @@ OBJECTS = (
 def upgrade() -> None:
     """Create the roles and grant their rights; print what a DBA has to run instead."""
     install_all(OBJECTS)
-    hand_over()
+    hand_over(revision)
 
 
 def downgrade() -> None:

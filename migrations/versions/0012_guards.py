@@ -93,7 +93,7 @@ def upgrade() -> None:
         comment="What integrity.detach() dropped and nobody has put back. Empty while the layer is attached.",
     )
     install_all(OBJECTS + DETACHING)
-    hand_over()
+    hand_over(revision)
 
 
 def downgrade() -> None:
