@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
-from checks import ddl, migrate, query, resources, violations
+from checks import citus, ddl, migrate, query, resources, violations
 from checks.errors import UserError, reported
 
 # Migrations hold it for as long as they run: see migrations/env.py.
@@ -170,9 +170,7 @@ def _build(connection: psycopg.Connection[Any], files: Mapping[str, str], *, tri
         maker = makers.get((kind, identity))
         if maker is None and definition is not None:
             # What somebody added, and the union of the rules.
-            for statement in ddl.statements(definition):
-                connection.execute(statement)
+            citus.execute(connection, definition)
         elif maker is not None and maker not in run:
-            for statement in ddl.statements(files[maker]):
-                connection.execute(statement.encode())
+            citus.execute(connection, files[maker])
             run.add(maker)

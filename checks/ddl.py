@@ -5,24 +5,20 @@ Tenacity is imported where something may be tried again, which most commands nev
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors
 
-from checks import render
+from checks import citus, render
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState, Retrying
 
 MAX_PAUSE_SECONDS = 2.0
-
-_PIECE = re.compile(r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|(;)|[^;'\"$-]+|.", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -34,20 +30,6 @@ class LockPolicy:
 
 
 USUAL = LockPolicy()
-
-
-def statements(script: str) -> list[str]:
-    """Return the statements of a script one by one: Citus forwards the text of some, and takes one at a time.
-
-    Comments of the form `/* … */` and strings with backslashes are not understood.
-    """
-    found, start = [], 0
-    for piece in _PIECE.finditer(script):
-        if piece[2]:
-            found.append(script[start : piece.start()].strip())
-            start = piece.end()
-    found.append(script[start:].strip())
-    return [statement for statement in found if re.sub(r"--[^\n]*", "", statement).strip()]
 
 
 def say_statements(what: str, statements: Sequence[str]) -> None:
@@ -91,14 +73,7 @@ def run(connection: psycopg.Connection[Any], statement: str, policy: LockPolicy)
         psycopg.errors.LockNotAvailable: the lock was not free in any attempt.
     """
     connection.execute(f"set lock_timeout = '{policy.timeout:g}s'")
-    single = statements(statement)
-
-    def attempt() -> None:
-        with connection.transaction() if len(single) > 1 else nullcontext():
-            for one in single:
-                connection.execute(one)
-
-    retrying(policy, statement.partition("\n")[0])(attempt)
+    retrying(policy, statement.partition("\n")[0])(citus.execute, connection, statement)
 
 
 def in_transaction(

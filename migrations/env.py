@@ -15,7 +15,7 @@ from alembic.runtime.migration import RevisionStep
 from sqlalchemy import Connection, text
 from sqlalchemy.sql.schema import SchemaItem
 
-from checks import attachment, migrate
+from checks import attachment, citus, migrate
 from checks import target as targets
 from checks.attachment import ADVISORY_LOCK
 from checks.errors import UserError
@@ -141,10 +141,9 @@ def _prepare(connection: Connection, options: migration_options.Options, schema:
         connection.execute(text("create schema integrity"))
     connection.execute(text(f"set lock_timeout = '{options.lock_timeout:g}s'"))
     connection.execute(text(f"set statement_timeout = '{STATEMENT_TIMEOUT}'"))
-    connection.execute(text("set client_min_messages = warning"))
-    if connection.scalar(text("select exists (select from pg_extension where extname = 'citus')")):
-        # Citus warns of what it does.
-        connection.execute(text("set client_min_messages = error"))
+    # Citus warns of what it does.
+    least = "error" if context.config.attributes["on_citus"] else "warning"
+    connection.execute(text(f"set client_min_messages = {least}"))
     connection.commit()
     connection.dialect.default_schema_name = schema
 
@@ -226,11 +225,13 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
         migrate.require_known(current)
     connection.rollback()
     schema = _resolve_app_schema(connection, options)
+    driver: Any = connection.connection.driver_connection
     context.config.attributes.update(
         options=options,
         app_schema=schema,
         created_tables=migration_options.created_tables(connection),
         law_on_request=migration_options.law_on_request(connection),
+        on_citus=citus.is_distributed(driver, schema),
     )
     _prepare(connection, options, schema)
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from alembic import context, op
 
-from checks import citus, ddl
+from checks import citus
 from migrations.options import app_schema, is_offline
 
 SQL_ROOT = Path(__file__).resolve().parent.parent / "sql"
@@ -54,8 +54,7 @@ def execute(sql: str) -> None:
     if is_offline():
         op.get_context().impl.static_output(f"{literal};")
     else:
-        for statement in ddl.statements(literal) if on_citus() else [literal]:
-            driver().execute(statement)
+        citus.execute(driver(), literal)
 
 
 def source(name: str, version: int) -> str:
@@ -71,13 +70,7 @@ def source(name: str, version: int) -> str:
 
 def on_citus() -> bool:
     """Whether the app's tables are distributed over the nodes of a Citus cluster."""
-    if is_offline():
-        return False
-    known = context.config.attributes
-    if "on_citus" not in known:
-        known["on_citus"] = citus.is_distributed(driver(), app_schema())
-    found: bool = known["on_citus"]
-    return found
+    return bool(context.config.attributes.get("on_citus"))
 
 
 @contextmanager

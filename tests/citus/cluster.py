@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlparse
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from checks import ddl
 from checks.target import Target
 from tests.support.templates import APP_TABLES
 
@@ -89,7 +89,7 @@ class Cluster:
         """Run the script of docs/citus.md."""
         with self.connect(name) as connection:
             connection.execute("set client_min_messages = error")
-            for statement in ddl.statements(DISTRIBUTE.read_text()):
+            for statement in sqlparse.split(DISTRIBUTE.read_text()):
                 connection.execute(statement.encode())
 
     def _everywhere(self, node: tuple[str, int], statement: str, name: str) -> None:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import psycopg
 import pytest
+import sqlparse
 
-from checks import ddl
 from tests.citus.cluster import Cluster
 from tests.django_app import database
 from tests.mechanism.state import State, events, state
@@ -235,6 +235,6 @@ def test_the_statements_of_the_chapter_run(cluster: Cluster, attached: str) -> N
     (block,) = re.findall(r"^```sql\n(.*?)^```$", chapter, re.M | re.S)
 
     with cluster.connect(attached) as session:
-        for statement in ddl.statements(block):
+        for statement in sqlparse.split(block):
             session.execute(statement.encode())
         assert session.execute("select recover_prepared_transactions()").fetchone() == (0,)
