@@ -35,6 +35,7 @@ OBJECTS = (
     "repair/lock_quests",
     "repair/derive_locked_quests",
     "repair/check_law",
+    "repair/violated_constraint",
     "repair/plan_violation",
     "repair/repair_batch",
     "repair/repair_violation",

@@ -99,8 +99,7 @@ begin
       get stacked diagnostics
         refused_by = constraint_name,
         said = message_text;
-      -- Citus names it in the message only, with the number of the shard.
-      refused_by := coalesce(nullif(refused_by, ''), substring(said from '"(integrity_\w+?)(?:_\d+)?"'), '');
+      refused_by := integrity.violated_constraint(refused_by, said);
   end;
 
   if refused_by is not null and cardinality(numbers) > 1 then

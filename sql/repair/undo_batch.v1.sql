@@ -41,8 +41,7 @@ begin
         get stacked diagnostics
           why = constraint_name,
           said = message_text;
-        -- Citus names it in the message only, with the number of the shard.
-        why := coalesce(nullif(why, ''), substring(said from '"(integrity_\w+?)(?:_\d+)?"'), '');
+        why := integrity.violated_constraint(why, said);
         became := 'refused';
     end;
 

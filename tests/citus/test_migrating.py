@@ -132,6 +132,22 @@ def test_rows_left_on_the_coordinator_are_refused(cluster: Cluster, undistribute
             migrate.upgrade(cluster.target(undistributed))
 
 
+def test_an_older_extension_is_refused(cluster: Cluster, undistributed: str) -> None:
+    cluster.distribute(undistributed)
+    with cluster.connect(undistributed) as connection:
+        # Citus itself would refuse an extension that is not of its library.
+        connection.execute(f"alter database {undistributed} set citus.enable_version_checks = off".encode())
+        connection.execute("set citus.enable_version_checks = off")
+        connection.execute("set allow_system_table_mods = on")
+        connection.execute("update pg_extension set extversion = '12.1-1' where extname = 'citus'")
+
+        with pytest.raises(UserError, match="nothing was changed") as refusal:
+            migrate.upgrade(cluster.target(undistributed))
+
+        assert "extension citus: found 12.1-1; expected 13 or newer" in str(refusal.value)
+        assert connection.execute("select to_regnamespace('integrity')").fetchone() == (None,)
+
+
 def test_distributed_after_attaching_is_damage(cluster: Cluster, undistributed: str) -> None:
     migrate.upgrade(cluster.target(undistributed))
     with cluster.connect(undistributed) as connection:
