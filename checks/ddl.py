@@ -93,8 +93,7 @@ def in_transaction(
 
     def attempt() -> None:
         with connection.transaction():
-            for statement in statements(lock):
-                connection.execute(statement)
+            citus.execute(connection, lock)
 
     retrying(policy, lock.replace("\n", " "))(attempt)
     work()

@@ -141,7 +141,10 @@ def _left_to_seal() -> list[str]:
 
 
 def _replace_view(view: str, text: str) -> None:
-    replacing = [f"drop view {view}", *ddl.statements(localize(text))]
+    # Seldom needed.
+    import sqlparse
+
+    replacing = [f"drop view {view}", *sqlparse.split(localize(text))]
     literals = ", ".join(f"$statement${statement}$statement$" for statement in replacing)
     block = REPLACE_VIEW.format(view=view, replacing=literals)
     if is_offline():

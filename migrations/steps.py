@@ -39,12 +39,6 @@ def distribute_by_quest(table: str) -> None:
         execute(f"select create_distributed_table('{table}', 'quest_id', colocate_with => '{quests}')")
 
 
-def replicate(table: str) -> None:
-    """On Citus, keep a table of ours on every node, where the rules read it beside the app's tables."""
-    if on_citus():
-        execute(f"select create_reference_table('{table}')")
-
-
 def lock_policy() -> ddl.LockPolicy:
     """Return the lock policy set by `-x lock-timeout` and `-x lock-retries`."""
     return ddl.LockPolicy(timeout=options().lock_timeout, retries=options().lock_retries)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from checks.errors import UserError
 from migrations.options import app_schema, created_tables, is_offline
 from migrations.sql_objects import app_search_path, execute, install_all, remove_all
-from migrations.steps import refuse_to_drop_tables, replicate, under_lock
+from migrations.steps import refuse_to_drop_tables, under_lock
 
 revision = "0001_app_tables"
 down_revision = None
@@ -229,7 +229,6 @@ def upgrade() -> None:
             create_app_tables()
     else:
         _refuse_unfit()
-    replicate("integrity.status")
     names = ", ".join(f"'{name}'" for name in TABLES) if created else ""
     schema = app_schema().replace("'", "''")
     op.execute(

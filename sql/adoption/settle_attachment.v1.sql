@@ -9,7 +9,6 @@ as $$
 declare
   built record;
   given record;
-  changed record;
   since timestamptz;
   remaining integer;
 begin
@@ -80,43 +79,30 @@ begin
           and guard.expected = manifest.facts
     )
   then
-    -- Read first, then write: Citus does not do both in one statement with integrity.status, a reference table.
-    for changed in
-      select
-        guard.kind,
-        guard.identity,
-        found.facts - array['owner', 'grants']
-        || jsonb_strip_nulls(
-          jsonb_build_object('owner', guard.expected -> 'owner', 'grants', guard.expected -> 'grants')
-        ) as expected,
-        case
-          when guard.kind <> 'view' or guard.identity = 'integrity.violations' then guard.definition
-          else
-            format(
-              E'create or replace view %s as\n%s',
-              guard.identity,
-              rtrim(pg_get_viewdef(found.object_id), ';')
-            )
-        end as definition
-      from integrity.guard as guard
-      inner join integrity.guard_found as found
-        on
-          guard.kind = found.kind
-          and guard.identity = found.identity
-      inner join integrity.detached_object as detached
-        on
-          found.kind = detached.kind
-          and found.identity = detached.identity
-      where guard.expected - array['owner', 'grants'] <> found.facts - array['owner', 'grants']
-    loop
-      update integrity.guard as guard
-      set
-        expected = changed.expected,
-        definition = changed.definition
-      where
-        guard.kind = changed.kind
-        and guard.identity = changed.identity;
-    end loop;
+    update integrity.guard as guard
+    set
+      expected = found.facts - array['owner', 'grants']
+      || jsonb_strip_nulls(
+        jsonb_build_object('owner', guard.expected -> 'owner', 'grants', guard.expected -> 'grants')
+      ),
+      definition = case
+        when guard.kind <> 'view' or guard.identity = 'integrity.violations' then guard.definition
+        else
+          format(
+            E'create or replace view %s as\n%s',
+            guard.identity,
+            rtrim(pg_get_viewdef(found.object_id), ';')
+          )
+      end
+    from integrity.guard_found as found
+    inner join integrity.detached_object as detached
+      on
+        found.kind = detached.kind
+        and found.identity = detached.identity
+    where
+      guard.kind = found.kind
+      and guard.identity = found.identity
+      and guard.expected - array['owner', 'grants'] <> found.facts - array['owner', 'grants'];
 
     if found then
       perform integrity.seal_guards();

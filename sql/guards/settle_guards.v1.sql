@@ -8,23 +8,16 @@ set quote_all_identifiers = off
 set intervalstyle = postgres
 as $$
 declare
-  enforced text[];
   settled integer;
 begin
-  -- Read first: Citus writes no local table from what reads a reference table, as the guards do.
-  enforced := array(
-    select status.kind || ' ' || status.identity
-    from integrity.guard_status as status
-    where
-      status.waiting
-      and status.status = 'ok'
-  );
-
   update integrity.guard as guard
   set waiting = false
+  from integrity.guard_status as status
   where
     guard.waiting
-    and guard.kind || ' ' || guard.identity = any(enforced);
+    and status.kind = guard.kind
+    and status.identity = guard.identity
+    and status.status = 'ok';
   get diagnostics settled = row_count;
 
   return settled;

@@ -7,7 +7,6 @@ as $$
 declare
   new_run bigint;
   run_started timestamptz;
-  damaged text[];
 begin
   -- One audit at a time: each is compared with the one before.
   lock table integrity.audit_run in share row exclusive mode;
@@ -80,20 +79,17 @@ begin
     rule.rule,
     rule.severity;
 
-  -- Read first: Citus writes no local table from what reads a reference table, as the guards do.
-  damaged := array(
-    select format('%s %s: %s', guard.kind, guard.identity, guard.status)
-    from integrity.guard_status as guard
-    where guard.damage
-    order by guard.position
-  ) || array(
-    select format('%s %s: %s', node.kind, node.identity, node.status)
-    from integrity.node_damage() as node
-  );
-
   update integrity.audit_run as run
   set
-    damage = damaged,
+    damage = array(
+      select format('%s %s: %s', guard.kind, guard.identity, guard.status)
+      from integrity.guard_status as guard
+      where guard.damage
+      order by guard.position
+    ) || array(
+      select format('%s %s: %s', node.kind, node.identity, node.status)
+      from integrity.node_damage() as node
+    ),
     duration = clock_timestamp() - run.started_at
   where run.id = new_run;
 

@@ -11,6 +11,7 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.audit_run', 'select'),
   ('reader, operator', 'table', 'integrity.audit_trend', 'select'),
   ('reader, operator', 'table', 'integrity.audit_violation', 'select'),
+  ('reader, operator', 'table', 'integrity.backfill', 'select'),
   ('reader, operator', 'table', 'integrity.corrections', 'select'),
   ('reader, operator', 'table', 'integrity.daily_approval', 'select'),
   ('reader, operator', 'table', 'integrity.detached_object', 'select'),
@@ -20,6 +21,7 @@ with listed (grantees, kind, target, rights) as (
   ('reader, operator', 'table', 'integrity.event_kind', 'select'),
   ('reader, operator', 'table', 'integrity.events', 'select'),
   ('reader, operator', 'table', 'integrity.guard', 'select'),
+  ('reader, operator', 'table', 'integrity.guard_relation', 'select'),
   ('reader, operator', 'table', 'integrity.guard_status', 'select'),
   ('reader, operator', 'table', 'integrity.installation', 'select'),
   ('reader, operator', 'table', 'integrity.law', 'select'),
@@ -91,6 +93,26 @@ placed as materialized (
     format('integrity.%I', rule.rule) as target,
     'select' as rights
   from integrity.rule as rule
+  union all
+  -- On Citus who reads a view needs rights on the times that it reads.
+  select
+    'reader, operator' as grantees,
+    'table' as kind,
+    attribute.attrelid::regclass::text as target,
+    format('select (%I)', attribute.attname) as rights
+  from integrity.installation as installation
+  inner join pg_catalog.pg_attribute as attribute
+    on
+      (attribute.attrelid, attribute.attname) in (
+        (to_regclass(format('%I.quests_quest', installation.app_schema)), 'completed_at'),
+        (to_regclass(format('%I.quests_questparticipant', installation.app_schema)), 'joined_at')
+      )
+  where
+    exists (
+      select
+      from pg_catalog.pg_extension as extension
+      where extension.extname = 'citus'
+    )
   union all
   -- Merging duplicate participants updates the columns that reference them.
   select

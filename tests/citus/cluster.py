@@ -42,9 +42,9 @@ class Cluster:
         """Return how to connect to one node's own part of a database."""
         return make_conninfo(self.url, host=node[0], port=node[1], dbname=name)
 
-    def target(self, name: str) -> Target:
-        """Return a database on the coordinator."""
-        return Target(make_conninfo(self.url, dbname=name), "test")
+    def target(self, name: str, user: str | None = None) -> Target:
+        """Return a database on the coordinator, by default for the user of the URL."""
+        return Target(make_conninfo(self.url, dbname=name, user=user), "test")
 
     @contextmanager
     def on(self, node: tuple[str, int], name: str) -> Iterator[psycopg.Connection[Any]]:
@@ -75,9 +75,9 @@ class Cluster:
             for node in reversed(nodes):
                 self._everywhere(node, "drop database if exists {} with (force)", name)
 
-    def connect(self, name: str) -> psycopg.Connection[Any]:
+    def connect(self, name: str, user: str | None = None) -> psycopg.Connection[Any]:
         """Connect to a database through the coordinator, in autocommit mode."""
-        return self.target(name).connect(autocommit=True)
+        return self.target(name, user).connect(autocommit=True)
 
     def create_app_tables(self, name: str) -> None:
         """Create the app's tables, on the coordinator only."""
@@ -85,9 +85,9 @@ class Cluster:
             connection.execute("set client_min_messages = error")
             connection.execute(APP_TABLES.read_text())
 
-    def distribute(self, name: str) -> None:
-        """Run the script of docs/citus.md."""
-        with self.connect(name) as connection:
+    def distribute(self, name: str, user: str | None = None) -> None:
+        """Run the script of docs/citus.md, by default as the user of the URL."""
+        with self.connect(name, user) as connection:
             connection.execute("set client_min_messages = error")
             for statement in sqlparse.split(DISTRIBUTE.read_text()):
                 connection.execute(statement.encode())

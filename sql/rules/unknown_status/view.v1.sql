@@ -7,16 +7,11 @@ select
   stray.application_id,
   stray.participant_id,
   format('%s has the unknown status %L', stray.subject, stray.status) as message,
-  jsonb_build_object(
-    'status', (
-      select jsonb_agg(known.status order by known.position)
-      from integrity.status as known
-      where known.relation = stray.relation
-    )
-  ) as expected,
+  jsonb_build_object('status', stray.expected) as expected,
   jsonb_build_object('status', stray.status) as found,
   null::text as repair,
   'unknown_status:' || replace(stray.subject, ' ', '=') as key
+-- No subquery depends on the row: the table that they read is on one node of a Citus cluster only.
 from (
   select
     application.quest_id,
@@ -25,7 +20,11 @@ from (
     null::bigint as participant_id,
     'application ' || application.id as subject,
     application.status,
-    'applications_application' as relation
+    (
+      select jsonb_agg(known.status order by known.position)
+      from integrity.status as known
+      where known.relation = 'applications_application'
+    ) as expected
   from public.applications_application as application
   where
     application.status::text <> all(
@@ -43,7 +42,11 @@ from (
     participant.id as participant_id,
     'participant ' || participant.id as subject,
     participant.status,
-    'quests_questparticipant' as relation
+    (
+      select jsonb_agg(known.status order by known.position)
+      from integrity.status as known
+      where known.relation = 'quests_questparticipant'
+    ) as expected
   from public.quests_questparticipant as participant
   where
     participant.status::text <> all(
@@ -61,7 +64,11 @@ from (
     null::bigint as participant_id,
     'quest ' || quest.id as subject,
     quest.status,
-    'quests_quest' as relation
+    (
+      select jsonb_agg(known.status order by known.position)
+      from integrity.status as known
+      where known.relation = 'quests_quest'
+    ) as expected
   from public.quests_quest as quest
   where
     quest.status::text <> all(
