@@ -9,7 +9,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   undone_run bigint;
-  rows_before jsonb;
+  rows_before integrity.repair_change[];
   effect record;
   restored integer := 0;
   mechanism constant text not null := coalesce(current_setting('integrity.mechanism', true), '');
@@ -27,7 +27,11 @@ begin
   where quest.id = of_quest
   for update;
 
-  select coalesce(jsonb_agg(to_jsonb(quest_row)), '[]')
+  select
+    array_agg(
+      row(null, null, null, quest_row.quest_id, quest_row.relation, quest_row.row_key, quest_row.content, null)
+      ::integrity.repair_change
+    )
   into rows_before
   from integrity.quest_rows(array[of_quest]) as quest_row;
 
@@ -38,14 +42,14 @@ begin
       recorded.before,
       recorded.after
     from integrity.repair_effect as recorded
-    left join jsonb_to_recordset(rows_before) as present (relation text, row_key jsonb, content jsonb)
+    left join unnest(rows_before) as present
       on
         recorded.relation = present.relation
         and recorded.row_key = present.row_key
     where
       recorded.run = undone_run
       and recorded.quest_id = of_quest
-      and present.content is not distinct from recorded.after
+      and present.before is not distinct from recorded.after
     order by
       -- Referenced rows first; the quest last, since the mechanism derives it from the others.
       case
@@ -65,9 +69,9 @@ begin
     select
       present.relation,
       present.row_key,
-      present.content as before,
+      present.before,
       dropped.content as after
-    from jsonb_to_recordset(rows_before) as present (relation text, row_key jsonb, content jsonb)
+    from unnest(rows_before) as present
     inner join integrity.quest_rows(array[of_quest]) as dropped
       on
         present.relation = dropped.relation
@@ -80,7 +84,7 @@ begin
         and present.row_key = recorded.row_key
     where
       recorded.run is null
-      and present.content <> dropped.content
+      and present.before <> dropped.content
       and to_regclass(present.relation) = 'public.quests_questparticipant'::regclass
       and dropped.content ->> 'status' = 'dropped'
   loop
@@ -107,8 +111,8 @@ begin
     select
       present.relation,
       present.row_key,
-      present.content
-    from jsonb_to_recordset(rows_before) as present (relation text, row_key jsonb, content jsonb)
+      present.before as content
+    from unnest(rows_before) as present
     where
       not exists (
         select
