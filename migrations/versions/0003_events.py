@@ -21,6 +21,7 @@ FUNCTIONS = (
     "events/protect_event_partition",
     "events/prepare_event_partitions",
     "events/log_event",
+    "events/log_events",
     "events/retain_events",
 )
 VIEWS = (

@@ -12,8 +12,9 @@ declare
   numbers bigint[];
   quests bigint[];
   live text[];
+  repaired text[];
   violations jsonb;
-  rows_before jsonb;
+  rows_before integrity.repair_change[];
   refused_by text;
   said text;
   mechanism text;
@@ -24,20 +25,32 @@ begin
     return integrity.operate(of_run, batch_size);
   end if;
 
+  with pending as (
+    select
+      item.number,
+      item.rule,
+      item.quest_id
+    from integrity.repair_item as item
+    where
+      item.run = of_run
+      and item.outcome is null
+    order by item.number
+    limit batch_size
+  )
+
   select
-    run.options,
-    (
-      select item.rule
-      from integrity.repair_item as item
-      where
-        item.run = of_run
-        and item.outcome is null
-      order by item.number
+    array_agg(pending.number),
+    array_agg(distinct pending.quest_id),
+    min(pending.rule)
+  into numbers, quests, batch_rule
+  from pending
+  where
+    pending.rule = (
+      select first_one.rule
+      from pending as first_one
+      order by first_one.number
       limit 1
-    )
-  into strict run_options, batch_rule
-  from integrity.repair_run as run
-  where run.id = of_run;
+    );
 
   if batch_rule is null then
     update integrity.repair_run
@@ -46,39 +59,34 @@ begin
     return 0;
   end if;
 
-  select
-    array_agg(chosen.number),
-    array_agg(distinct chosen.quest_id)
-  into numbers, quests
-  from (
-    select
-      item.number,
-      item.quest_id
-    from integrity.repair_item as item
-    where
-      item.run = of_run
-      and item.outcome is null
-      and item.rule = batch_rule
-    order by item.number
-    limit batch_size
-  ) as chosen;
+  select run.options
+  into strict run_options
+  from integrity.repair_run as run
+  where run.id = of_run;
 
   perform integrity.lock_quests(quests);
 
   -- Violations that others have repaired or removed since the plan are not in the view any more.
   execute format(
     'select coalesce(array_agg(violation.key), array[]::text[]), jsonb_agg(to_jsonb(violation))
-    from integrity.%I as violation
-    where violation.quest_id = any($1)
-    and violation.key in (
-      select item.key from integrity.repair_item as item where item.run = $2 and item.number = any($3)
-    )',
+    from (
+      select violation.key, quest_id, user_id, application_id, participant_id, found as before
+      from integrity.%I as violation
+      where violation.quest_id = any($1)
+      and violation.key in (
+        select item.key from integrity.repair_item as item where item.run = $2 and item.number = any($3)
+      )
+    ) as violation',
     batch_rule
   )
   into live, violations
   using quests, of_run, numbers;
 
-  select jsonb_agg(to_jsonb(quest_row))
+  select
+    array_agg(
+      row(null, null, null, quest_row.quest_id, quest_row.relation, quest_row.row_key, quest_row.content, null)
+      ::integrity.repair_change
+    )
   into rows_before
   from integrity.quest_rows(quests) as quest_row;
 
@@ -130,22 +138,27 @@ begin
   )
   using of_run, numbers, live, quests, refused_by, run_options ->> 'missing_participant';
 
-  perform
-    integrity.log_event(
-      'repaired', violation.quest_id, violation.user_id, violation.application_id, violation.participant_id,
-      violation.found, jsonb_build_object('run', of_run, 'key', violation.key)
-    )
-  from
-    jsonb_to_recordset(violations) as violation (
-      key text, quest_id bigint, user_id uuid, application_id bigint, participant_id bigint, found jsonb
-    )
-  inner join integrity.repair_item as item
-    on violation.key = item.key
+  select array_agg(item.key order by item.number)
+  into repaired
+  from integrity.repair_item as item
   where
     item.run = of_run
     and item.number = any(numbers)
-    and item.outcome = 'repaired'
-  order by item.number;
+    and item.outcome = 'repaired';
+
+  perform integrity.log_events(
+    'repaired',
+    (
+      select
+        jsonb_agg(
+          violation || jsonb_build_object('after', jsonb_build_object('run', of_run, 'key', item.key))
+          order by item.place
+        )
+      from jsonb_array_elements(violations) as violation
+      inner join unnest(repaired) with ordinality as item (key, place)
+        on violation ->> 'key' = item.key
+    )
+  );
 
   return cardinality(numbers);
 end

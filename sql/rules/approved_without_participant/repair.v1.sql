@@ -9,6 +9,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   missing constant text := options ->> 'missing_participant';
+  ended jsonb;
+  created text[];
+  joined_quests bigint[];
+  joined_users uuid[];
+  is_paused boolean;
 begin
   if missing not in ('create', 'revoke') then
     raise exception 'missing_participant is %', quote_literal(missing)
@@ -18,29 +23,29 @@ begin
   end if;
 
   -- A user who was dropped has left the quest: do not make the participant active again.
-  update public.applications_application as application
-  set status = 'kicked'
+  select
+    jsonb_agg(
+      jsonb_build_object(
+        'quest_id', violation.quest_id,
+        'user_id', violation.user_id,
+        'application_id', violation.application_id,
+        'before', jsonb_build_object('application_status', 'approved'),
+        'after', jsonb_build_object('application_status', 'kicked')
+      )
+      order by violation.application_id
+    )
+  into ended
   from integrity.approved_without_participant as violation
   where
     violation.quest_id = any(quests)
     and violation.key = any(keys)
-    and (violation.repair = 'end_application' or missing = 'revoke')
-    and application.quest_id = violation.quest_id
-    and application.id = violation.application_id;
+    and (violation.repair = 'end_application' or missing = 'revoke');
 
-  insert into public.quests_questparticipant (
-    quest_id,
-    user_id,
-    status,
-    joined_at,
-    progress_notes
-  )
-  select distinct
-    violation.quest_id,
-    violation.user_id,
-    'joined',
-    now(),
-    ''
+  select
+    array_agg(violation.key),
+    array_agg(violation.quest_id),
+    array_agg(violation.user_id)
+  into created, joined_quests, joined_users
   from integrity.approved_without_participant as violation
   where
     violation.quest_id = any(quests)
@@ -58,6 +63,79 @@ begin
           and unvouched.key = violation.key
       )
     );
+
+  -- What the triggers would do for each row is done for all at once.
+  is_paused := integrity.pause_mechanism(true);
+
+  update public.applications_application as application
+  set status = 'kicked'
+  from jsonb_to_recordset(ended) as listed (quest_id bigint, application_id bigint)
+  where
+    application.quest_id = listed.quest_id
+    and application.id = listed.application_id;
+
+  insert into public.quests_questparticipant (
+    quest_id,
+    user_id,
+    status,
+    joined_at,
+    progress_notes,
+    integrity_active
+  )
+  select distinct
+    violation.quest_id,
+    violation.user_id,
+    'joined',
+    now(),
+    '',
+    true
+  from integrity.approved_without_participant as violation
+  where
+    violation.quest_id = any(quests)
+    and violation.key = any(created);
+
+  if is_paused then
+    perform integrity.pause_mechanism(false);
+    perform integrity.log_events('application_ended', ended);
+    perform integrity.log_events(
+      'participant_joined',
+      (
+        select
+          jsonb_agg(
+            jsonb_build_object(
+              'quest_id', joined.quest_id,
+              'user_id', joined.user_id,
+              'participant_id', joined.id,
+              'before', jsonb_build_object('participant_status', null) || coalesce(derived.before, '{}'),
+              'after', jsonb_build_object('participant_status', 'joined') || coalesce(derived.after, '{}')
+            )
+            order by joined.id
+          )
+        from (
+          select
+            participant.id,
+            participant.quest_id,
+            participant.user_id,
+            row_number() over (partition by participant.quest_id order by participant.id) as place
+          from public.quests_questparticipant as participant
+          where
+            participant.quest_id = any(joined_quests)
+            and participant.status <> 'dropped'
+            and (participant.quest_id, participant.user_id) in (
+              select
+                pair.quest_id,
+                pair.user_id
+              from unnest(joined_quests, joined_users) as pair (quest_id, user_id)
+            )
+        ) as joined
+        left join integrity.derive_locked_quests(joined_quests) as derived
+          on
+            joined.quest_id = derived.quest_id
+            -- The first gets the quest.
+            and joined.place = 1
+      )
+    );
+  end if;
 end
 $$;
 

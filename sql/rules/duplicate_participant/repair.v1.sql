@@ -8,21 +8,40 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  pair record;
   reference record;
+  of_quests bigint[];
+  of_users uuid[];
+  ids bigint[];
+  statuses text[];
+  kept bigint[];
+  is_paused boolean;
+  ended jsonb;
 begin
-  for pair in
+  -- Each row that goes, with the one that stays.
+  select
+    array_agg(ranked.quest_id),
+    array_agg(ranked.user_id),
+    array_agg(ranked.id),
+    array_agg(ranked.status),
+    array_agg(ranked.kept)
+  into of_quests, of_users, ids, statuses, kept
+  from (
     select
-      violation.quest_id,
-      array_agg(
-        participant.id
+      participant.quest_id,
+      participant.user_id,
+      participant.id,
+      participant.status::text as status,
+      first_value(participant.id) over (
+        partition by
+          participant.quest_id,
+          participant.user_id
         order by
           -- An unknown status counts as active.
           participant.status = 'dropped',
           array_position(array['completed', 'in_progress', 'joined'], participant.status::text),
           participant.joined_at,
           participant.id
-      ) as ids
+      ) as kept
     from integrity.duplicate_participant as violation
     inner join public.quests_questparticipant as participant
       on
@@ -31,32 +50,97 @@ begin
     where
       violation.quest_id = any(quests)
       and violation.key = any(keys)
-    group by
-      violation.key,
-      violation.quest_id
-  loop
-    for reference in
-      select
-        known.relation,
-        known.attribute,
-        known.quest_attribute
-      from integrity.participant_reference as known
-    loop
-      execute format(
-        'update %s set %I = $1 where %I = any($2)'
-        || coalesce(' and ' || quote_ident(reference.quest_attribute) || ' = $3', ''),
-        reference.relation,
-        reference.attribute,
-        reference.attribute
-      )
-      using pair.ids[1], pair.ids[2:], pair.quest_id;
-    end loop;
+  ) as ranked
+  where ranked.id <> ranked.kept;
 
-    delete from public.quests_questparticipant as participant
-    where
-      participant.quest_id = pair.quest_id
-      and participant.id = any(pair.ids[2:]);
+  for reference in
+    select
+      known.relation,
+      known.attribute,
+      known.quest_attribute
+    from integrity.participant_reference as known
+  loop
+    execute format(
+      'update %1$s as referrer set %2$I = duplicate.kept'
+      || ' from unnest($1, $2, $3) as duplicate (quest_id, id, kept) where referrer.%2$I = duplicate.id'
+      || coalesce(' and referrer.' || quote_ident(reference.quest_attribute) || ' = duplicate.quest_id', ''),
+      reference.relation,
+      reference.attribute
+    )
+    using of_quests, ids, kept;
   end loop;
+
+  -- What the triggers would do for each row is done for all at once.
+  is_paused := integrity.pause_mechanism(true);
+
+  delete from public.quests_questparticipant as participant
+  using unnest(of_quests, ids) as duplicate (quest_id, id)
+  where
+    participant.quest_id = duplicate.quest_id
+    and participant.id = duplicate.id;
+
+  if is_paused then
+    -- Where nobody is active, the approval ends.
+    select
+      jsonb_agg(
+        jsonb_build_object(
+          'quest_id', application.quest_id,
+          'user_id', application.applicant_id,
+          'application_id', application.id,
+          'before', jsonb_build_object('application_status', 'approved'),
+          'after', jsonb_build_object('application_status', 'kicked')
+        )
+        order by application.id
+      )
+    into ended
+    from public.applications_application as application
+    inner join public.quests_questparticipant as participant
+      on
+        application.quest_id = participant.quest_id
+        and application.applicant_id = participant.user_id
+    where
+      application.quest_id = any(of_quests)
+      and application.status = 'approved'
+      and participant.id = any(kept)
+      and participant.status = 'dropped';
+
+    update public.applications_application as application
+    set status = 'kicked'
+    from jsonb_to_recordset(ended) as listed (quest_id bigint, application_id bigint)
+    where
+      application.quest_id = listed.quest_id
+      and application.id = listed.application_id;
+
+    perform integrity.pause_mechanism(false);
+    perform integrity.log_events('application_ended', ended);
+    perform integrity.log_events(
+      'participant_dropped',
+      (
+        select
+          jsonb_agg(
+            jsonb_build_object(
+              'quest_id', dropped.quest_id,
+              'user_id', dropped.user_id,
+              'participant_id', dropped.id,
+              'before', jsonb_build_object('participant_status', dropped.status) || coalesce(derived.before, '{}'),
+              'after', jsonb_build_object('participant_status', null) || coalesce(derived.after, '{}')
+            )
+            order by dropped.id
+          )
+        from (
+          select
+            duplicate.*,
+            row_number() over (partition by duplicate.quest_id order by duplicate.id) as place
+          from unnest(of_quests, of_users, ids, statuses) as duplicate (quest_id, user_id, id, status)
+        ) as dropped
+        left join integrity.derive_locked_quests(of_quests) as derived
+          on
+            dropped.quest_id = derived.quest_id
+            -- The first gets the quest.
+            and dropped.place = 1
+      )
+    );
+  end if;
 end
 $$;
 
