@@ -72,8 +72,10 @@ def run(bench: Bench, sizes: Sequence[int]) -> None:
             bench.create("printed", "dirty")
             with bench.connect("dirty") as connection:
                 (errors,) = connection.execute(COUNTS).fetchone() or (0,)
+                # As the command below: without an answer a fifth of the rows would be left to a person.
+                options = repairs.Options(violations.Scope(), missing_participant="create")
                 with measured(connection) as spent:
-                    repairs.apply(connection, repairs.Options(violations.Scope()), lambda *_: None)
+                    repairs.apply(connection, options, lambda *_: None)
                 (left,) = connection.execute(COUNTS).fetchone() or (0,)
                 (rows,) = connection.execute("select count(*) from integrity.repair_change").fetchone() or (0,)
             repaired = float(errors - left)
@@ -99,7 +101,7 @@ def run(bench: Bench, sizes: Sequence[int]) -> None:
             f"repair, {size:,} applications, 3 % of quests broken",
             "per s",
             {"rows changed": changed, "violations": repair, "violations by the command, printing": printed},
-            [Ratio("rows changed", at_least=20_000)],
+            [Ratio("rows changed", at_least=4_000)],
         )
         bench.add(f"repair, {size:,} applications: server CPU", "µs/violation, both audits included", {"repair": cpu})
         bench.add(f"peak memory of the runner, {size:,} applications", "MB", {"runner": memory})

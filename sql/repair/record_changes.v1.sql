@@ -2,7 +2,10 @@ create or replace function integrity.record_changes(
   of_run bigint,
   of_rule text,
   quests bigint[],
-  rows_before integrity.repair_change[]
+  old_quests bigint[],
+  old_relations text[],
+  old_keys jsonb[],
+  old_contents jsonb[]
 )
 returns void
 language sql
@@ -23,20 +26,22 @@ as $$
     coalesce(old_row.quest_id, new_row.quest_id) as quest_id,
     coalesce(old_row.relation, new_row.relation) as relation,
     coalesce(old_row.row_key, new_row.row_key) as row_key,
-    old_row.before,
+    old_row.content as before,
     new_row.content as after
-  from unnest(rows_before) as old_row
+  from
+    unnest(old_quests, old_relations, old_keys, old_contents)
+    as old_row (quest_id, relation, row_key, content)
   full join integrity.quest_rows(quests) as new_row
     on
       old_row.relation = new_row.relation
       and old_row.row_key = new_row.row_key
-  where old_row.before is distinct from new_row.content
+  where old_row.content is distinct from new_row.content
   order by
     coalesce(old_row.relation, new_row.relation),
     coalesce(old_row.row_key, new_row.row_key)
 $$;
 
-comment on function integrity.record_changes(bigint, text, bigint[], integrity.repair_change[]) is
-'Records what a repair or undo changed on these quests: every row that differs from rows_before, the rows of integrity.quest_rows() from before as changes without an after.';
+comment on function integrity.record_changes(bigint, text, bigint[], bigint[], text[], jsonb[], jsonb[]) is
+'Records what a repair or undo changed on these quests: every row that differs from the old ones, the columns of integrity.quest_rows() from before.';
 
-revoke all on function integrity.record_changes(bigint, text, bigint[], integrity.repair_change[]) from public;
+revoke all on function integrity.record_changes(bigint, text, bigint[], bigint[], text[], jsonb[], jsonb[]) from public;

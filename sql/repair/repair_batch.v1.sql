@@ -14,7 +14,10 @@ declare
   live text[];
   repaired text[];
   violations jsonb;
-  rows_before integrity.repair_change[];
+  old_quests bigint[];
+  old_relations text[];
+  old_keys jsonb[];
+  old_contents jsonb[];
   refused_by text;
   said text;
   mechanism text;
@@ -83,11 +86,11 @@ begin
   using quests, of_run, numbers;
 
   select
-    array_agg(
-      row(null, null, null, quest_row.quest_id, quest_row.relation, quest_row.row_key, quest_row.content, null)
-      ::integrity.repair_change
-    )
-  into rows_before
+    array_agg(quest_row.quest_id),
+    array_agg(quest_row.relation),
+    array_agg(quest_row.row_key),
+    array_agg(quest_row.content)
+  into old_quests, old_relations, old_keys, old_contents
   from integrity.quest_rows(quests) as quest_row;
 
   begin
@@ -118,7 +121,7 @@ begin
     return cardinality(numbers);
   end if;
 
-  perform integrity.record_changes(of_run, batch_rule, quests, rows_before);
+  perform integrity.record_changes(of_run, batch_rule, quests, old_quests, old_relations, old_keys, old_contents);
 
   execute format(
     'update integrity.repair_item as item

@@ -9,7 +9,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   undone_run bigint;
-  rows_before integrity.repair_change[];
+  old_quests bigint[];
+  old_relations text[];
+  old_keys jsonb[];
+  old_contents jsonb[];
   effect record;
   restored integer := 0;
   mechanism constant text not null := coalesce(current_setting('integrity.mechanism', true), '');
@@ -28,11 +31,11 @@ begin
   for update;
 
   select
-    array_agg(
-      row(null, null, null, quest_row.quest_id, quest_row.relation, quest_row.row_key, quest_row.content, null)
-      ::integrity.repair_change
-    )
-  into rows_before
+    array_agg(quest_row.quest_id),
+    array_agg(quest_row.relation),
+    array_agg(quest_row.row_key),
+    array_agg(quest_row.content)
+  into old_quests, old_relations, old_keys, old_contents
   from integrity.quest_rows(array[of_quest]) as quest_row;
 
   for effect in
@@ -42,14 +45,14 @@ begin
       recorded.before,
       recorded.after
     from integrity.repair_effect as recorded
-    left join unnest(rows_before) as present
+    left join unnest(old_relations, old_keys, old_contents) as present (relation, row_key, content)
       on
         recorded.relation = present.relation
         and recorded.row_key = present.row_key
     where
       recorded.run = undone_run
       and recorded.quest_id = of_quest
-      and present.before is not distinct from recorded.after
+      and present.content is not distinct from recorded.after
     order by
       -- Referenced rows first; the quest last, since the mechanism derives it from the others.
       case
@@ -69,9 +72,9 @@ begin
     select
       present.relation,
       present.row_key,
-      present.before,
+      present.content as before,
       dropped.content as after
-    from unnest(rows_before) as present
+    from unnest(old_relations, old_keys, old_contents) as present (relation, row_key, content)
     inner join integrity.quest_rows(array[of_quest]) as dropped
       on
         present.relation = dropped.relation
@@ -84,7 +87,7 @@ begin
         and present.row_key = recorded.row_key
     where
       recorded.run is null
-      and present.before <> dropped.content
+      and present.content <> dropped.content
       and to_regclass(present.relation) = 'public.quests_questparticipant'::regclass
       and dropped.content ->> 'status' = 'dropped'
   loop
@@ -96,7 +99,7 @@ begin
   -- Check the deferred constraints now: a violation at COMMIT would roll back the undo of other quests.
   perform integrity.check_law(array[of_quest]);
 
-  perform integrity.record_changes(of_run, 'undo', array[of_quest], rows_before);
+  perform integrity.record_changes(of_run, 'undo', array[of_quest], old_quests, old_relations, old_keys, old_contents);
 
   with wanted as (
     select
@@ -111,8 +114,8 @@ begin
     select
       present.relation,
       present.row_key,
-      present.before as content
-    from unnest(rows_before) as present
+      present.content
+    from unnest(old_relations, old_keys, old_contents) as present (relation, row_key, content)
     where
       not exists (
         select

@@ -8,8 +8,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform
-  from integrity.derive_locked_quests(
+  perform integrity.derive_locked_quests(
     array(
       select violation.quest_id
       from integrity.open_quest_with_approval as violation
