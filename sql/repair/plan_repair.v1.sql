@@ -61,22 +61,23 @@ begin
     continue when checked.is_covered and checked.quests is null;
 
     -- Not integrity.violations, which is the same, and not its other columns, which take longer than to find the rows.
-    -- Citus joins what it has found with a table of ours, but not its own tables.
+    -- Not NOT EXISTS: PostgreSQL expects one violation, and would read all earlier items for each.
     execute 'insert into integrity.repair_item (run, rule, key, quest_id)
-      with violation as materialized (
+      select $1, fresh.rule, fresh.key, fresh.quest_id
+      from (
         select found.rule, found.key, found.quest_id
         from integrity.' || quote_ident(checked.rule) || ' as found
         where found.quest_id is not null'
     || case when checked.only_repairable then ' and found.repair is not null' else '' end
     || case when checked.quests is not null then ' and found.quest_id = any($2)' else '' end
     || case when of_user is not null then ' and found.user_id = $3' else '' end
-    || ')
-      select $1, violation.rule, violation.key, violation.quest_id
-      from violation
-      where not exists (
-        select from integrity.repair_item as earlier where earlier.run = $1 and earlier.key = violation.key
-      )
-      order by violation.quest_id, violation.key
+    || '
+        except
+        select earlier.rule, earlier.key, earlier.quest_id
+        from integrity.repair_item as earlier
+        where earlier.run = $1
+      ) as fresh
+      order by fresh.quest_id, fresh.key
       limit $4'
     using of_run, checked.quests, of_user, at_most - planned;
     get diagnostics added = row_count;
