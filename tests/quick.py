@@ -43,7 +43,7 @@ BY_HAND = {
         "tests/events/test_event_log.py::TestAppendOnly::test_no_change_is_accepted[integrity.event-origin-truncate {}]"
     ),
     **{
-        f"constraint {name} on public.{table}": f"{ON_REQUEST}[{case}-read_committed]"
+        f"constraint {name} on public.{table}": f"{ON_REQUEST}[{case}]"
         for name, table, case in (
             ("integrity_participant_has_approved_application", "quests_questparticipant", "direct_join"),
             ("integrity_pending_application_key", "applications_application", "applied_twice"),

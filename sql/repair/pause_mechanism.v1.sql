@@ -4,6 +4,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- The setting does not reach the nodes of Citus, whose triggers do their work.
+  if to_regclass('pg_catalog.pg_dist_partition') is not null then
+    return false;
+  end if;
+
   perform set_config('integrity.mechanism', case when paused then 'off' else 'on' end, true);
   -- The caller leaves nothing out, so there is nothing to log as mechanism_off.
   perform set_config('integrity.mechanism_off_in', case when paused then pg_current_xact_id()::text else '' end, true);
