@@ -8,19 +8,20 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  listed record;
+  event jsonb;
 begin
   -- Citus turns INSERT … SELECT into a COPY, which a node cannot retry and whose errors have no SQLSTATE.
-  for listed in
-    select *
-    from
-      jsonb_to_recordset(events) as each_one (
-        quest_id bigint, user_id uuid, application_id bigint, participant_id bigint, before jsonb, after jsonb
-      )
+  for event in
+    select jsonb_array_elements(events)
   loop
     perform integrity.log_event(
-      log_events.kind, listed.quest_id, listed.user_id, listed.application_id, listed.participant_id,
-      listed.before, listed.after
+      log_events.kind,
+      (event ->> 'quest_id')::bigint,
+      (event ->> 'user_id')::uuid,
+      (event ->> 'application_id')::bigint,
+      (event ->> 'participant_id')::bigint,
+      nullif(event -> 'before', 'null'),
+      nullif(event -> 'after', 'null')
     );
   end loop;
 end

@@ -15,7 +15,7 @@ declare
   new_assignees uuid[];
 begin
   -- One statement each, since on Citus a function that reads the app's tables cannot be called from a query on a shard.
-  -- So is this one: with a subquery as its argument it stands in the SELECT list, since in FROM it would go to the nodes.
+  -- So is this one: with a subquery as its argument it stands in the SELECT list. In FROM it would go to the nodes.
   select
     array_agg(quest.id),
     array_agg(quest.status::text),

@@ -30,6 +30,17 @@ begin
   end if;
 
   for checked in
+    with suspicion as (
+      select
+        everything.rule,
+        everything.quests
+      from integrity.suspects() as everything
+      -- Else PostgreSQL does not call the function.
+      where
+        known is null
+        and of_user is null
+    )
+
     select
       repair_order.rule,
       repair_order.option is null as only_repairable,
@@ -40,16 +51,7 @@ begin
       on repair_order.rule = rule.rule
     inner join integrity.repair_run as run
       on of_run = run.id
-    left join (
-      select
-        everything.rule,
-        everything.quests
-      from integrity.suspects() as everything
-      -- Else PostgreSQL does not call the function.
-      where
-        known is null
-        and of_user is null
-    ) as suspicion
+    left join suspicion
       on repair_order.rule = suspicion.rule
     where
       rule.severity <> 'off'

@@ -28,9 +28,7 @@ as $$
     coalesce(old_row.row_key, new_row.row_key) as row_key,
     old_row.content as before,
     new_row.content as after
-  from
-    unnest(old_quests, old_relations, old_keys, old_contents)
-    as old_row (quest_id, relation, row_key, content)
+  from unnest(old_quests, old_relations, old_keys, old_contents) as old_row (quest_id, relation, row_key, content)
   full join integrity.quest_rows(quests) as new_row
     on
       old_row.relation = new_row.relation
