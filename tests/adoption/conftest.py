@@ -7,8 +7,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
 
+from checks import migrate
 from tests.django_app import database
-from tests.support import plant
+from tests.support import plant, templates
 from tests.support.database import copy_of
 
 _Connection = psycopg.Connection[Any]
@@ -75,10 +76,17 @@ def _load_dirty(*, autocommit: bool, **where: Any) -> None:
         connection.execute(BADGES)
 
 
+def _load_attached(**where: Any) -> None:
+    _load_live(**where)
+    migrate.upgrade(templates.target_of_template(**where))
+
+
 live_server = factories.postgresql_noproc(dbname="live", load=[_load_live])
+attached_server = factories.postgresql_noproc(dbname="attached", load=[_load_attached])
 dirty_server = factories.postgresql_noproc(dbname="dirty", load=[_load_dirty])
 
 _live = copy_of("live_server")
+_attached = copy_of("attached_server")
 _dirty = copy_of("dirty_server")
 
 
@@ -87,6 +95,13 @@ def live(_live: _Connection) -> _Connection:
     """Return a connection, in autocommit mode, to Django's database without rows."""
     _live.autocommit = True
     return _live
+
+
+@pytest.fixture
+def attached(_attached: _Connection) -> _Connection:
+    """Return a connection, in autocommit mode, to `live` after it was adopted."""
+    _attached.autocommit = True
+    return _attached
 
 
 @pytest.fixture

@@ -31,12 +31,10 @@ TABLES = {"quests": ("quest", "questparticipant"), "applications": ("application
 BELOW_EVERYTHING = "0001_app_tables"
 
 
-@pytest.fixture
-def attached(live: _Connection) -> Iterator[_Connection]:
-    """Yield an adopted database, with Django at work on it."""
-    migrate.upgrade(target_of(live))
-    with database.use(url_of(live)):
-        yield live
+@pytest.fixture(autouse=True)
+def _django_at_work(attached: _Connection) -> Iterator[None]:
+    with database.use(url_of(attached)):
+        yield
 
 
 def _project_state() -> ProjectState:
