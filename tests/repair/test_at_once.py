@@ -1,7 +1,6 @@
 """Repairs do at once what the mechanism would do row by row: the same rows, the same record, the same events."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,8 +14,11 @@ from tests.support.proof import attach
 
 _Connection = psycopg.Connection[Any]
 
-# Citus has this one: there the triggers do their work.
-ROW_BY_ROW = Path(__file__).resolve().parents[2] / "sql" / "repair" / "pause_mechanism.v1.citus.sql"
+# As on Citus: the triggers do their work.
+ROW_BY_ROW = """
+create or replace function integrity.pause_mechanism(paused boolean) returns boolean
+language sql set search_path = pg_catalog, pg_temp as 'select false'
+"""
 TABLES = ("quests_quest", "applications_application", "quests_questparticipant")
 KINDS = {
     "approved_without_participant": "participant_joined",
@@ -98,7 +100,7 @@ def test_as_the_mechanism_would(answer: str, planted: _Connection) -> None:
     # One transaction, so that now() is the same.
     with planted.transaction(force_rollback=True):
         at_once = _repair(planted, answer)
-        planted.execute(ROW_BY_ROW.read_bytes())
+        planted.execute(ROW_BY_ROW)
         row_by_row = _repair(planted, answer)
 
     kinds = {kind for kind, *_ in at_once["events"]}
