@@ -206,10 +206,8 @@ def _steps() -> tuple[list[str], bool]:
     return [step.revision.revision for step in steps], any(step.is_downgrade for step in steps)
 
 
-def _refuse_loss(connection: Connection, current: str | None) -> None:
+def _refuse_loss(connection: Connection, current: str | None, revisions: list[str], *, down: bool) -> None:
     """Refuse to drop what nobody has given up, and to take damage for right."""
-    revisions, down = _steps()
-    context.config.attributes["last_revision"] = revisions[-1] if revisions else current
     if down:
         refuse_to_drop_records(connection, revisions)
     has_manifest = current is not None and current >= WRITES_MANIFEST
@@ -247,7 +245,9 @@ def _run(connection: Connection, options: migration_options.Options) -> None:
         elif migrates:
             _require_attached(connection)
         if migrates:
-            _refuse_loss(connection, current)
+            revisions, down = _steps()
+            context.config.attributes["last_revision"] = revisions[-1] if revisions else None
+            _refuse_loss(connection, current, revisions, down=down)
         context.run_migrations()
         if migrates:
             _tell_the_planner(connection)
