@@ -67,6 +67,7 @@ STATUSES = {
 FIT = (
     "adoption/needed_column",
     "adoption/column_mismatch",
+    "adoption/is_distributed",
     "adoption/distribution_mismatches",
     "adoption/schema_mismatches",
 )

@@ -14,7 +14,7 @@ set parallel_tuple_cost = 0
 as $$
 begin
   -- On Citus each node reads its own shards, in one pass for each rule.
-  if to_regclass('pg_catalog.pg_dist_partition') is not null then
+  if integrity.is_distributed() then
     return;
   end if;
 

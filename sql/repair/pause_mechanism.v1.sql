@@ -5,7 +5,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- The setting does not reach the nodes of Citus, whose triggers do their work.
-  if to_regclass('pg_catalog.pg_dist_partition') is not null then
+  if integrity.is_distributed() then
     return false;
   end if;
 

@@ -12,6 +12,7 @@ import sqlparse
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from checks import migrate
 from checks.target import Target
 from tests.support.templates import APP_TABLES
 
@@ -74,6 +75,15 @@ class Cluster:
         finally:
             for node in reversed(nodes):
                 self._everywhere(node, "drop database if exists {} with (force)", name)
+
+    @contextmanager
+    def attached(self, name: str) -> Iterator[str]:
+        """Create a database whose tables are distributed, then attached, and drop it at the end."""
+        with self.database(name):
+            self.create_app_tables(name)
+            self.distribute(name)
+            migrate.upgrade(self.target(name))
+            yield name
 
     def connect(self, name: str, user: str | None = None) -> psycopg.Connection[Any]:
         """Connect to a database through the coordinator, in autocommit mode."""

@@ -32,10 +32,7 @@ def local(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def attached(cluster: Cluster) -> Iterator[str]:
     """Yield a database that was distributed, then attached. Its tests share it and use quests of their own."""
-    with cluster.database("integrity_attached") as name:
-        cluster.create_app_tables(name)
-        cluster.distribute(name)
-        migrate.upgrade(cluster.target(name))
+    with cluster.attached("integrity_attached") as name:
         yield name
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from checks import guards, migrate
+from checks import guards
 from tests.citus.cluster import Cluster
 from tests.mechanism.state import State, state
 from tests.support import cli, factory
@@ -21,10 +21,7 @@ where tgname like 'integrity\\_%' and tgrelid::regclass::text like 'applications
 
 @pytest.fixture(scope="module")
 def changing(cluster: Cluster) -> Iterator[str]:
-    with cluster.database("integrity_changing") as name:
-        cluster.create_app_tables(name)
-        cluster.distribute(name)
-        migrate.upgrade(cluster.target(name))
+    with cluster.attached("integrity_changing") as name:
         yield name
 
 

@@ -173,12 +173,18 @@ def test_the_log_goes_with_the_quests(shared: psycopg.Connection[Any]) -> None:
     assert guards.damaged(shared) == []
 
 
+def test_where_nothing_is_distributed_an_audit_is_as_fast_as_ever(cluster: Cluster) -> None:
+    with cluster.database("integrity_local_audit") as name:
+        cluster.create_app_tables(name)
+        migrate.upgrade(cluster.target(name))
+        with cluster.connect(name) as connection:
+            assert connection.execute("select integrity.is_distributed()").fetchone() == (False,)
+            assert connection.execute("select count(*) > 0 from integrity.suspects()").fetchone() == (True,)
+
+
 @pytest.fixture
 def leaving(cluster: Cluster) -> Iterator[str]:
-    with cluster.database("integrity_leaving") as name:
-        cluster.create_app_tables(name)
-        cluster.distribute(name)
-        migrate.upgrade(cluster.target(name))
+    with cluster.attached("integrity_leaving") as name:
         yield name
 
 

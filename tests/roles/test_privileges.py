@@ -57,7 +57,7 @@ class TestTheMatrix:
         ]
         owners = [line for line in found.splitlines() if line.startswith(f"  {OWNER} ")]
         # What everybody may execute.
-        assert [word for line in owners for word in re.findall(r"\+\w+", line)] == ["+execute"] * 2
+        assert [word for line in owners for word in re.findall(r"\+\w+", line)] == ["+execute"] * 3
 
     @pytest.mark.parametrize(
         ("role", "granted"),
@@ -92,7 +92,11 @@ class TestTheMatrix:
     )
     def test_what_everybody_may_execute_does_what_its_caller_may_do(self, role: str, more: set[str]) -> None:
         may = re.findall(rf"^(.+)\n(?:  .*\n)*?  {role} +\+execute$", privileges.EXPECTED.read_text(), re.M)
-        assert {subject.rsplit(", ", 1)[1] for subject in may} == {"integrity.audit()", "integrity.suspects()"} | more
+        assert {subject.rsplit(", ", 1)[1] for subject in may} == {
+            "integrity.audit()",
+            "integrity.is_distributed()",
+            "integrity.suspects()",
+        } | more
         assert not any(subject.startswith("definer") for subject in may)
 
     def test_maintain_is_for_owners(self, layer: Database, cluster: Cluster) -> None:
