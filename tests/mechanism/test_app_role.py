@@ -252,7 +252,7 @@ def test_the_layers_functions_are_closed(usage: bool, migrated: _Connection, app
     for kind, signature in routines:
         call = f"call {signature}" if kind == "p" else f"select {signature}"
         with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
-            app.execute(sql.SQL(call))  # type: ignore[arg-type]
+            app.execute(sql.SQL(call))
             answered.add(signature)
         app.rollback()
     # Without Citus it reads no table.
