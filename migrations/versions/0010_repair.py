@@ -19,6 +19,7 @@ OBJECTS = (
     "repair/quest_rows",
     "repair/unvouched_approval",
     "repair/pause_mechanism",
+    "repair/end_applications",
     "repair/derive_locked_quests",
     "rules/duplicate_participant/repair",
     "rules/duplicate_approval/repair",

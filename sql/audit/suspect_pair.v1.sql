@@ -27,7 +27,13 @@ participant as (
   where candidate.status <> 'dropped'
 )
 
-select coalesce(application.quest_id, participant.quest_id) as quest_id
+select
+  coalesce(application.quest_id, participant.quest_id) as quest_id,
+  case
+    when application.quest_id is null then 'unapproved'
+    when participant.quest_id is null and application.status = 'approved' then 'unjoined'
+    else 'unknown'
+  end as found_as
 from application
 full join participant
   on
@@ -46,6 +52,6 @@ where
   ) is not true;
 
 comment on view integrity.suspect_pair is
-'Quests where an approved application has no active participant of the same user, an active participant has no approved application, or one of the two has an unknown status. One pass over both tables. Part of integrity.suspects().';
+'Quests where an approved application has no active participant of the same user (unjoined), an active participant has no approved application (unapproved), or one of the two has an unknown status (unknown, or unapproved). One pass over both tables. Part of integrity.suspects().';
 
 revoke all on integrity.suspect_pair from public;

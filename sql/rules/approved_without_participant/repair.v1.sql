@@ -9,7 +9,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   missing constant text := options ->> 'missing_participant';
-  ended jsonb;
+  of_quests bigint[];
+  ended bigint[];
   created text[];
   joined_quests bigint[];
   joined_users uuid[];
@@ -22,23 +23,15 @@ begin
         hint = 'Pass create or revoke.';
   end if;
 
-  -- A user who was dropped has left the quest: do not make the participant active again.
   select
-    jsonb_agg(
-      jsonb_build_object(
-        'quest_id', violation.quest_id,
-        'user_id', violation.user_id,
-        'application_id', violation.application_id,
-        'before', jsonb_build_object('application_status', 'approved'),
-        'after', jsonb_build_object('application_status', 'kicked')
-      )
-      order by violation.application_id
-    )
-  into ended
+    array_agg(violation.quest_id),
+    array_agg(violation.application_id)
+  into of_quests, ended
   from integrity.approved_without_participant as violation
   where
     violation.quest_id = any(quests)
     and violation.key = any(keys)
+    -- A user who was dropped has left the quest: do not make the participant active again.
     and (violation.repair = 'end_application' or missing = 'revoke');
 
   select
@@ -64,15 +57,10 @@ begin
       )
     );
 
+  perform integrity.end_applications(of_quests, ended, 'kicked');
+
   -- What the triggers would do for each row is done for all at once.
   is_paused := integrity.pause_mechanism(true);
-
-  update public.applications_application as application
-  set status = 'kicked'
-  from jsonb_to_recordset(ended) as listed (quest_id bigint, application_id bigint)
-  where
-    application.quest_id = listed.quest_id
-    and application.id = listed.application_id;
 
   insert into public.quests_questparticipant (
     quest_id,
@@ -96,7 +84,6 @@ begin
 
   if is_paused then
     perform integrity.pause_mechanism(false);
-    perform integrity.log_events('application_ended', ended);
     perform integrity.log_events(
       'participant_joined',
       (

@@ -15,7 +15,8 @@ declare
   statuses text[];
   kept bigint[];
   is_paused boolean;
-  ended jsonb;
+  ended_quests bigint[];
+  ended bigint[];
 begin
   -- Each row that goes, with the one that stays.
   select
@@ -80,19 +81,13 @@ begin
     and participant.id = duplicate.id;
 
   if is_paused then
+    perform integrity.pause_mechanism(false);
+
     -- Where nobody is active, the approval ends.
     select
-      jsonb_agg(
-        jsonb_build_object(
-          'quest_id', application.quest_id,
-          'user_id', application.applicant_id,
-          'application_id', application.id,
-          'before', jsonb_build_object('application_status', 'approved'),
-          'after', jsonb_build_object('application_status', 'kicked')
-        )
-        order by application.id
-      )
-    into ended
+      array_agg(application.quest_id),
+      array_agg(application.id)
+    into ended_quests, ended
     from public.applications_application as application
     inner join public.quests_questparticipant as participant
       on
@@ -104,15 +99,7 @@ begin
       and participant.id = any(kept)
       and participant.status = 'dropped';
 
-    update public.applications_application as application
-    set status = 'kicked'
-    from jsonb_to_recordset(ended) as listed (quest_id bigint, application_id bigint)
-    where
-      application.quest_id = listed.quest_id
-      and application.id = listed.application_id;
-
-    perform integrity.pause_mechanism(false);
-    perform integrity.log_events('application_ended', ended);
+    perform integrity.end_applications(ended_quests, ended, 'kicked');
     perform integrity.log_events(
       'participant_dropped',
       (
