@@ -170,7 +170,7 @@ def run(bench: Bench, sizes: Sequence[int]) -> None:
         bench.drop("app")
         title = f"{size:,} applications"
         for name in ("p50", "p99", "max"):
-            aim = [Ratio("adoption", at_most=1000)] if name == "max" else []
+            aim = [Ratio("adoption", at_most=150)] if name == "max" else []
             samples = {way: each[name] for way, each in found.items()}
             bench.add(f"{title}: {name} of a client's wait", "ms", samples, [Ratio("adoption", "alone"), *aim])
         bench.add(
@@ -179,7 +179,7 @@ def run(bench: Bench, sizes: Sequence[int]) -> None:
             {"backfill": rows},
             [Ratio("backfill", at_least=20_000)],
         )
-        bench.add(f"{title}: the whole upgrade", "s", {"upgrade": seconds})
+        bench.add(f"{title}: the whole upgrade", "s", {"upgrade": seconds}, [Ratio("upgrade", at_most=45)])
         bench.notes[title] = {
             way: {name: each[name] for name in ("transactions", "failed")} for way, each in found.items()
         }

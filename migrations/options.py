@@ -69,7 +69,7 @@ class Options:
     drop_records: bool = False
     lock_timeout: float = 2.0
     lock_retries: int = 30
-    backfill_batch: int = 5000
+    backfill_batch: int = 2000
     backfill_pause: float = 0.0
 
 

@@ -34,16 +34,14 @@ begin
 
   -- Skips rows that a client has locked; backfill_sweep() marks them. Waiting here with locks held could deadlock.
   execute format(
-    'with free as (
-      select id
+    'update %1$s
+    set %2$I = true
+    where ctid = any(array(
+      select ctid
       from %1$s
       where id > $1 and id <= $2 and %2$I is null and (%3$s)
       for no key update skip locked
-    )
-    update %1$s as target
-    set %2$I = true
-    from free
-    where target.id = free.id',
+    ))',
     task.relation,
     task.marker,
     task.condition

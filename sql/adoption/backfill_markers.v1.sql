@@ -1,5 +1,5 @@
 create or replace procedure integrity.backfill_markers(
-  batch integer default 5000,
+  batch integer default 2000,
   pause_seconds double precision default 0
 )
 language plpgsql
