@@ -6,6 +6,7 @@ PostgreSQL refuses to run as root, so root's servers run as ``nobody``; everybod
 import os
 import pwd
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -39,7 +40,11 @@ def give(*folders: Path) -> None:
 
 
 def start(
-    arguments: list[object], out: IO[bytes] | int, err: IO[bytes] | int, lock: IO[str] | None = None
+    arguments: list[object],
+    out: IO[bytes] | int,
+    err: IO[bytes] | int,
+    lock: IO[str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a program as the account; it ends when the thread that started it does.
 
@@ -49,6 +54,7 @@ def start(
         err: Its standard error, likewise.
         lock: An open, locked file. The lock is held until the last process that inherited it is gone, even if we
             are killed: nobody takes a folder from under a server, or an initdb, that is still ending.
+        environment: Variables for it beside PATH and the locale.
 
     Raises:
         UserError: There is no setpriv, or no account to run it.
@@ -66,7 +72,7 @@ def start(
             text=True,
             errors="replace",
             # Nothing of the caller's environment may steer the server: PGDATA, the locale.
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **_libraries()},
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **_libraries(), **(environment or {})},
             cwd="/",
             user=account.uid,
             group=account.gid,

@@ -196,7 +196,9 @@ def persistent() -> Server:
 
 
 @contextlib.contextmanager
-def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+def throwaway(
+    settings: Mapping[str, str] | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Run a fresh server for the duration of a ``with`` block; it is fast, not durable.
 
     It cannot outlive the caller: the kernel ends it when the thread that entered the block ends, however
@@ -204,6 +206,7 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
 
     Args:
         settings: Server settings (``postgres -c``) added to, or replacing, ``THROWAWAY_SETTINGS``.
+        environment: Variables of the server's process.
 
     Raises:
         UserError: It does not start; the message ends with the end of its log.
@@ -224,7 +227,7 @@ def throwaway(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
         _initdb(binaries, server.data, lock)
         options = _options(server.sockets, server.port, {**THROWAWAY_SETTINGS, **(settings or {})})
         with server.log.open("wb") as log:
-            process = account.start([binaries / "postgres", "-D", server.data, *options], log, log, lock)
+            process = account.start([binaries / "postgres", "-D", server.data, *options], log, log, lock, environment)
         try:
             server._wait_ready(lambda: process.poll() is None)
             yield server

@@ -31,7 +31,7 @@ from checks import migrate, server
 from checks.engine import server_version
 from tests import quick
 from tests.support import mutation, plant, templates
-from tests.support.database import copied, copy_of
+from tests.support.database import KEEP_MEMORY, copied, copy_of
 
 _Connection = psycopg.Connection[Any]
 
@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _start_server(config: pytest.Config) -> None:
     stack = ExitStack()
-    running = stack.enter_context(server.throwaway())
+    running = stack.enter_context(server.throwaway(environment=KEEP_MEMORY))
     config.stash[_server] = stack
     _require_version(running)
     keep_roles(running)

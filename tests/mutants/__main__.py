@@ -17,6 +17,7 @@ from checks import migrate, server
 from checks.target import Target
 from tests.mutants import grants, guards, report, suite
 from tests.mutants.catalog import Mutant, mutants
+from tests.support.database import KEEP_MEMORY
 
 # What is known already: a run that was interrupted goes on, until sql/ changes.
 ANSWERS = suite.ROOT / ".mutants" / "answers.jsonl"
@@ -121,7 +122,7 @@ def _remember(tests: dict[Mutant, suite.Answer]) -> None:
 
 @contextmanager
 def _migrated() -> Iterator[_Connection]:
-    with server.throwaway() as running:
+    with server.throwaway(environment=KEEP_MEMORY) as running:
         target = Target(running.url, "mutants")
         migrate.upgrade(target)
         with target.connect(autocommit=True) as connection:

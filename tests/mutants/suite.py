@@ -30,6 +30,7 @@ from checks.target import Target
 from tests.conftest import SERVER_VARIABLE, keep_roles
 from tests.mutants.catalog import Mutant
 from tests.support import mutation
+from tests.support.database import KEEP_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
 # An endless loop is an answer too.
@@ -252,7 +253,7 @@ def ask(mutants: Iterable[Mutant], known: dict[str, str], answers: Path) -> None
 @contextmanager
 def _server() -> Iterator[server.Server]:
     """Run the server that the tests are to use, with a migrated database to copy."""
-    with server.throwaway() as running:
+    with server.throwaway(environment=KEEP_MEMORY) as running:
         keep_roles(running)
         with psycopg.connect(running.url, autocommit=True) as connection:
             connection.execute(f"create database {mutation.BASE}")

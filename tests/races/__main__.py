@@ -19,6 +19,7 @@ from tests.races.catalogue import LEVELS, STATES
 from tests.races.explorer import Explorer
 from tests.races.jobs import copy_database, run_all, run_other
 from tests.races.starts import ATTACHED, OTHER_STARTS, START_BY_NAME
+from tests.support.database import KEEP_MEMORY
 
 TEMPLATE = "migrated"
 
@@ -81,7 +82,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _migrated_server() -> Iterator[tuple[str, str]]:
-    with server.throwaway() as running:
+    with server.throwaway(environment=KEEP_MEMORY) as running:
         with psycopg.connect(running.url, autocommit=True) as connection:
             connection.execute(f"create database {TEMPLATE}")
         migrate.upgrade(Target(make_conninfo(running.url, dbname=TEMPLATE), "races"))
