@@ -13,7 +13,8 @@ from pytest_postgresql.executors import NoopExecutor
 
 from checks.target import Target
 
-# For servers that tests run on. The C library keeps what a query frees; by default it returns it to the kernel, which hands it out again page by page: 91 against 65 ms for reading the guards.
+# For servers that tests run on. The C library keeps what a query frees; by default it returns it to the kernel, which
+# hands it out again page by page: 91 against 65 ms for reading the guards.
 KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": "1000000000",
     "MALLOC_TOP_PAD_": "16777216",
