@@ -254,12 +254,12 @@ def _settle_roles(query: str) -> None:
 
     def settle() -> list[str]:
         with connection.transaction():
+            # A change of owner locks every table and view of the layer; other sessions may be reading them.
+            connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'".encode())
             # The triggers write the event log: lock it first, while no other lock is held.
             connection.execute("lock table integrity.event in access exclusive mode")
             return [line for (line,) in connection.execute(query.encode())]
 
-    # A change of owner locks every table and view of the layer; other sessions may be reading them.
-    connection.execute(f"set local lock_timeout = '{policy.timeout:g}s'".encode())
     left = ddl.retrying(policy, "owner of the layer")(settle)
     # An upgrade calls this more than once: print the same lines only once.
     if left and left != context.config.attributes.get("left_to_dba"):

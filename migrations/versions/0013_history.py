@@ -1,14 +1,16 @@
 """The history: recorded audits, and the views that compare each with the one before.
 
-Locks: as 0012_guards; ACCESS SHARE on the app's tables while empty copies of three of them are made for the manifest,
+Locks: ACCESS EXCLUSIVE on the event log while owner and grants are set, in a transaction of their own, tens of
+milliseconds; ACCESS SHARE on the app's tables while empty copies of three of them are made for the manifest,
 milliseconds.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.changes import seal
+from migrations.options import is_offline
 from migrations.sql_objects import execute, install_all, remove_all
+from migrations.steps import autocommit, hand_over
 
 revision = "0013_history"
 down_revision = "0012_guards"
@@ -43,6 +45,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="audit_run_pkey"),
         schema="integrity",
         comment="Recorded audits: when, how long, by whom, and the damage that the guards reported.",
+        if_not_exists=True,
     )
     op.create_table(
         "audit_count",
@@ -56,6 +59,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run"], ["integrity.audit_run.id"], name="audit_count_run_fk", ondelete="CASCADE"),
         schema="integrity",
         comment="Violations per rule of each recorded audit, also for rules without violations.",
+        if_not_exists=True,
     )
     op.create_table(
         "audit_violation",
@@ -71,6 +75,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name="audit_violation_pkey"),
         schema="integrity",
         comment="Every violation found by a recorded audit: from first_run on, until gone_run did not find it.",
+        if_not_exists=True,
     )
     op.create_index(
         "audit_violation_open_key",
@@ -79,11 +84,20 @@ def upgrade() -> None:
         schema="integrity",
         unique=True,
         postgresql_where=sa.text("gone_run is null"),
+        if_not_exists=True,
     )
-    op.create_index("audit_violation_first_run_idx", "audit_violation", ["first_run"], schema="integrity")
-    op.create_index("audit_violation_gone_run_idx", "audit_violation", ["gone_run"], schema="integrity")
+    for column in ("first_run", "gone_run"):
+        op.create_index(
+            f"audit_violation_{column}_idx", "audit_violation", [column], schema="integrity", if_not_exists=True
+        )
     install_all(OBJECTS)
-    seal()
+    if is_offline():
+        hand_over()
+    else:
+        # Until its transaction ends no client can write the event log, and the manifest takes longer.
+        with autocommit():
+            hand_over()
+    execute("select integrity.record_guards()")
 
 
 def downgrade() -> None:
