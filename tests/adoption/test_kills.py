@@ -41,6 +41,7 @@ POINTS = {
     "0007_last_trigger": "create .*trigger .* on public.quests_quest",
     "0009_first_validation": "validate constraint",
     "0010_last_table": "create table integrity.repair_change",
+    "0013_owner_set": "select integrity.record_guards",
 }
 CORE_FLOWS = (
     "approve_with_other_pendings",
