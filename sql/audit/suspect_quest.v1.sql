@@ -61,12 +61,10 @@ having
   or bool_and(checked.stranger)
   or (
     count(*) > 1
-    and exists (
-      select
+    and (
+      select rule.severity <> 'off'
       from integrity.rule as rule
-      where
-        rule.rule = 'quest_with_several_participants'
-        and rule.severity <> 'off'
+      where rule.rule = 'quest_with_several_participants'
     )
   );
 
