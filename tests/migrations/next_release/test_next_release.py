@@ -13,6 +13,7 @@ from psycopg import errors
 from pytest_postgresql import factories
 
 from checks import migrate
+from migrations.sql_objects import SQL_ROOT
 from tests.mechanism.test_dump_restore import live
 from tests.migrations.next_release.conftest import Package, copy_of_package
 from tests.moving.clusters import OWN_RULE
@@ -303,16 +304,16 @@ def test_others_are_waited_for(work: str, migrated: _Connection, next_release: P
 
 def test_every_file_can_be_replaced(migrated: _Connection, tmp_path: Path) -> None:
     """Here by itself: whatever reads it is afterwards as it was."""
-    package = copy_of_package(tmp_path)
-    files = {str(path.relative_to(tmp_path / "sql")) for path in (tmp_path / "sql").rglob("*.v1.sql")}
+    files = {str(path.relative_to(SQL_ROOT)) for path in SQL_ROOT.rglob("*.v1.sql")}
     names = sorted({name.removesuffix(".v1.sql") for name in files} - STAND_INS)
-    revision = tmp_path / "migrations" / "versions" / "0014_all_replaced.py"
-    revision.write_text(ALL_REPLACED.format(head=HEAD, names=names))
     before = snapshot(migrated)
-    for command in (("upgrade",), ("downgrade", HEAD)):
-        said = package.run(migrated, *command)
-        assert said.code == 0, said.err
-        assert changed(before, snapshot(migrated)) == {}
+    with copy_of_package(tmp_path) as package:
+        revision = tmp_path / "migrations" / "versions" / "0014_all_replaced.py"
+        revision.write_text(ALL_REPLACED.format(head=HEAD, names=names))
+        for command in (("upgrade",), ("downgrade", HEAD)):
+            said = package.run(migrated, *command)
+            assert said.code == 0, said.err
+            assert changed(before, snapshot(migrated)) == {}
         assert migrated.execute(DAMAGE).fetchall() == []
         migrated.commit()
 
