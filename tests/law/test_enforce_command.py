@@ -10,6 +10,7 @@ import pytest
 from psycopg import errors, sql
 
 from checks import attachment, ddl, guards, law, migrate
+from tests.law.conftest import Untouched
 from tests.law.test_on_request import ON_REQUEST
 from tests.support import catalog, cli, factory, plant
 from tests.support.database import another, target_of
@@ -54,28 +55,27 @@ def _state(connection: _Connection, rule: str) -> str:
 
 
 @every_rule
-def test_enforced_and_relaxed(rule: str, app_only: _Connection) -> None:
-    cli.run(app_only, "upgrade")
-    before = catalog.snapshot(app_only)
-    assert (_listed(app_only, rule)["severity"], _listed(app_only, rule)["enforced"]) == (
+def test_enforced_and_relaxed(rule: str, adopted: _Connection) -> None:
+    before = catalog.snapshot(adopted)
+    assert (_listed(adopted, rule)["severity"], _listed(adopted, rule)["enforced"]) == (
         SEVERITIES[rule],
         "on request: no",
     )
 
-    ran = cli.run(app_only, "enforce", rule)
+    ran = cli.run(adopted, "enforce", rule)
     assert (ran.code, ran.out, ran.err.splitlines()[-1]) == (0, "", f"enforced: {rule}")
-    assert (_listed(app_only, rule)["severity"], _listed(app_only, rule)["enforced"]) == ("error", "on request: yes")
-    assert _present(app_only) == {RULES[rule]}
-    app_only.commit()
-    assert wrong_guards(app_only) == {}
-    assert app_only.execute("select from integrity.guard where waiting").fetchall() == []
+    assert (_listed(adopted, rule)["severity"], _listed(adopted, rule)["enforced"]) == ("error", "on request: yes")
+    assert _present(adopted) == {RULES[rule]}
+    adopted.commit()
+    assert wrong_guards(adopted) == {}
+    assert adopted.execute("select from integrity.guard where waiting").fetchall() == []
 
-    ran = cli.run(app_only, "relax", rule)
+    ran = cli.run(adopted, "relax", rule)
     assert (ran.code, ran.out, ran.err.splitlines()[-1]) == (0, "", f"relaxed: {rule}")
-    assert _present(app_only) == set()
-    assert catalog.changed(before, catalog.snapshot(app_only)) == {}
-    assert wrong_guards(app_only) == {}
-    assert app_only.execute("select kind, before, after from integrity.event order by id").fetchall() == [
+    assert _present(adopted) == set()
+    assert catalog.changed(before, catalog.snapshot(adopted)) == {}
+    assert wrong_guards(adopted) == {}
+    assert adopted.execute("select kind, before, after from integrity.event order by id").fetchall() == [
         ("rule_enforced", {rule: SEVERITIES[rule]}, {rule: "error"}),
         ("rule_relaxed", {rule: "error"}, {rule: SEVERITIES[rule]}),
     ]
@@ -97,12 +97,11 @@ def test_twice_changes_nothing_more(rule: str, migrated: _Connection) -> None:
         ("duplicate_pendin", "there is no rule 'duplicate_pendin' (did you mean duplicate_pending?)"),
     ],
 )
-def test_what_cannot_be(command: str, rule: str, sentence: str, migrated: _Connection) -> None:
-    before = catalog.snapshot(migrated)
-    ran = cli.run(migrated, command, rule)
+def test_what_cannot_be(command: str, rule: str, sentence: str, untouched: Untouched) -> None:
+    ran = cli.run(untouched.connection, command, rule)
     assert (ran.code, ran.out) == (2, "")
     assert sentence in ran.err.splitlines()[-1]
-    assert catalog.changed(before, catalog.snapshot(migrated)) == {}
+    assert untouched.changes() == {}
 
 
 @every_rule
@@ -229,12 +228,12 @@ def test_a_damaged_layer_is_not_accepted(rule: str, migrated: _Connection) -> No
 
 
 @every_rule
-def test_an_operator_may_not(rule: str, migrated: _Connection) -> None:
-    migrated.execute("set role integrity_operator")
+def test_an_operator_may_not(rule: str, untouched: Untouched) -> None:
+    connection = untouched.connection
+    connection.execute("set role integrity_operator")
     for function in ("enforce", "relax"):
-        with pytest.raises(errors.InsufficientPrivilege), migrated.transaction():
-            migrated.execute(f"select integrity.{function}(%s)".encode(), [rule])
-    migrated.rollback()
+        with pytest.raises(errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(f"select integrity.{function}(%s)".encode(), [rule])
 
 
 def test_detached_and_attached(enforced: _Connection) -> None:

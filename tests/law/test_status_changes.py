@@ -9,6 +9,7 @@ from psycopg import IsolationLevel, errors
 
 from checks import ddl, guards, law, migrate
 from tests.law.cases import write
+from tests.law.conftest import Untouched
 from tests.law.refusal import disable_triggers
 from tests.law.test_statuses import CONSTRAINTS, KNOWN, MARKERS, QUIET, row, status_of
 from tests.support import catalog, factory
@@ -353,20 +354,19 @@ class TestRefused:
             ("remove_status('quests', 'open')", errors.InvalidParameterValue, "there is no table 'quests'"),
         ],
     )
-    def test_what_cannot_be(self, statement: str, error: type[psycopg.Error], said: str, migrated: _Connection) -> None:
-        before = catalog.snapshot(migrated)
-        with pytest.raises(error, match=said) as refusal, migrated.transaction():
-            migrated.execute(f"select integrity.{statement}".encode())
+    def test_what_cannot_be(self, statement: str, error: type[psycopg.Error], said: str, untouched: Untouched) -> None:
+        with pytest.raises(error, match=said) as refusal, untouched.connection.transaction():
+            untouched.connection.execute(f"select integrity.{statement}".encode())
         assert refusal.value.diag.message_hint
-        migrated.commit()
-        assert catalog.changed(before, catalog.snapshot(migrated)) == {}
+        untouched.connection.commit()
+        assert untouched.changes() == {}
 
     @pytest.mark.parametrize(
         ("table", "status"), [(table, status) for table, known in KNOWN.items() for status in known]
     )
-    def test_what_the_layer_works_with_stays(self, table: str, status: str, migrated: _Connection) -> None:
+    def test_what_the_layer_works_with_stays(self, table: str, status: str, untouched: Untouched) -> None:
         with pytest.raises(errors.ObjectNotInPrerequisiteState, match="stays: the layer itself works with it"):
-            migrated.execute("select integrity.remove_status(%s, %s)", [table, status])
+            untouched.connection.execute("select integrity.remove_status(%s, %s)", [table, status])
 
     def test_what_rows_have_stays(self, table: str, migrated: _Connection) -> None:
         add(migrated, table)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from checks import ddl, guards, statuses
 from checks.cli import app
 from checks.errors import UserError
+from tests.law.conftest import Untouched
 from tests.law.test_status_changes import NEW, approved_quest, known, plant_status, refused
 from tests.law.test_statuses import CONSTRAINTS, KNOWN
 from tests.support import catalog, cli, factory, traffic
@@ -47,21 +48,21 @@ class TestList:
         assert ["quests_quest", "completed", "left alone"] in lines
         assert len(lines) == 1 + 11 + 1
 
-    def test_in_every_format(self, migrated: _Connection) -> None:
-        listed = json.loads(cli.run(migrated, "statuses", "--format", "json").out)
+    def test_in_every_format(self, untouched: Untouched) -> None:
+        connection = untouched.connection
+        listed = json.loads(cli.run(connection, "statuses", "--format", "json").out)
         assert [row["status"] for row in listed if row["relation"] == "quests_quest"] == KNOWN["quests_quest"]
         assert listed[0] == {
             "relation": APPLICATIONS, "status": "pending", "built_in": True, "meaning": "not approved"
         }  # fmt: skip
-        lines = cli.run(migrated, "statuses", "--format", "ndjson").out.splitlines()
+        lines = cli.run(connection, "statuses", "--format", "ndjson").out.splitlines()
         assert [json.loads(line) for line in lines] == listed
-        rows = list(csv.DictReader(io.StringIO(cli.run(migrated, "statuses", "--format", "csv").out)))
+        rows = list(csv.DictReader(io.StringIO(cli.run(connection, "statuses", "--format", "csv").out)))
         assert [row["status"] for row in rows] == [row["status"] for row in listed]
 
-    def test_by_who_may_only_read(self, migrated: _Connection) -> None:
-        migrated.execute("set role integrity_reader")
-        assert migrated.execute("select count(*) from integrity.status").fetchone() == (11,)
-        migrated.rollback()
+    def test_by_who_may_only_read(self, untouched: Untouched) -> None:
+        untouched.connection.execute("set role integrity_reader")
+        assert untouched.connection.execute("select count(*) from integrity.status").fetchone() == (11,)
 
 
 class TestChange:
@@ -196,13 +197,12 @@ class TestBadInput:
             (["--remove", "quest:open"], "there is no table 'quest'"),
         ],
     )
-    def test_is_refused(self, arguments: list[str], said: str, migrated: _Connection) -> None:
-        before = catalog.snapshot(migrated)
-        ran = cli.run(migrated, "statuses", *arguments)
+    def test_is_refused(self, arguments: list[str], said: str, untouched: Untouched) -> None:
+        ran = cli.run(untouched.connection, "statuses", *arguments)
         assert (ran.code, ran.out) == (2, "")
         assert said in ran.err
         assert ran.err.splitlines()[-1].startswith("error: ")
-        assert catalog.changed(before, catalog.snapshot(migrated)) == {}
+        assert untouched.changes() == {}
 
     def test_twice(self, migrated: _Connection) -> None:
         name = f"quests_quest:{NEW}"
@@ -215,18 +215,17 @@ class TestBadInput:
         assert (ran.code, "is not migrated: run `quest-integrity upgrade`" in ran.err) == (2, True)
 
     @pytest.mark.parametrize("role", ["integrity_reader", "integrity_operator"])
-    def test_by_somebody_who_may_not(self, role: str, migrated: _Connection) -> None:
-        before = catalog.snapshot(migrated)
-        url = make_conninfo(url_of(migrated), options=f"-c role={role}")
+    def test_by_somebody_who_may_not(self, role: str, untouched: Untouched) -> None:
+        url = make_conninfo(url_of(untouched.connection), options=f"-c role={role}")
         for change in ("--add", "--remove"):
             result = CliRunner().invoke(app, ["--database-url", url, "statuses", change, f"quests_quest:{NEW}"])
             assert result.exit_code == 2
             assert "this user lacks a permission: connect as the owner of the tables" in result.stderr
         assert CliRunner().invoke(app, ["--database-url", url, "statuses"]).exit_code == 0
-        assert catalog.changed(before, catalog.snapshot(migrated)) == {}
+        assert untouched.changes() == {}
 
-    def test_on_a_read_only_database(self, migrated: _Connection) -> None:
-        url = make_conninfo(url_of(migrated), options="-c default_transaction_read_only=on")
+    def test_on_a_read_only_database(self, untouched: Untouched) -> None:
+        url = make_conninfo(url_of(untouched.connection), options="-c default_transaction_read_only=on")
         result = CliRunner().invoke(app, ["--database-url", url, "statuses", "--add", f"quests_quest:{NEW}"])
         assert (result.exit_code, "the database is read-only" in result.stderr) == (2, True)
 
