@@ -2,18 +2,20 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import alembic.command
 import psycopg
 import pytest
 from psycopg import errors, sql
+from pytest_postgresql.executors import NoopExecutor
 
 from checks import attachment, ddl, guards, law, migrate
 from tests.law.conftest import Untouched
 from tests.law.test_on_request import ON_REQUEST
 from tests.support import catalog, cli, factory, plant
-from tests.support.database import another, target_of
+from tests.support.database import another, prepared, target_of
 from tests.support.guards import statuses as wrong_guards
 
 _Connection = psycopg.Connection[Any]
@@ -304,10 +306,16 @@ values (
 
 
 @pytest.fixture
-def own_rule(migrated: _Connection) -> _Connection:
-    migrated.execute(VIEW)
-    migrated.commit()
-    return migrated
+def all_enforced(migrated_server: NoopExecutor) -> Iterator[_Connection]:
+    """Yield a database where everything is enforced that is on request, a rule of one's own too."""
+
+    def enforce(connection: _Connection) -> None:
+        connection.execute(VIEW)
+        for rule in (*RULES, "self_review"):
+            assert cli.run(connection, "enforce", rule).code == 0
+
+    with prepared(migrated_server, "all_enforced", enforce) as (connection, _):
+        yield connection
 
 
 def _review_oneself(connection: _Connection) -> None:
@@ -316,42 +324,40 @@ def _review_oneself(connection: _Connection) -> None:
     connection.commit()
 
 
-def test_a_rule_of_ones_own(own_rule: _Connection) -> None:
-    assert wrong_guards(own_rule) == {}
-    assert _listed(own_rule, "self_review")["enforced"] == "on request: no"
+def test_a_rule_of_ones_own(migrated: _Connection) -> None:
+    migrated.execute(VIEW)
+    migrated.commit()
+    assert wrong_guards(migrated) == {}
+    assert _listed(migrated, "self_review")["enforced"] == "on request: no"
 
-    assert cli.run(own_rule, "enforce", "self_review").code == 0
+    assert cli.run(migrated, "enforce", "self_review").code == 0
     with pytest.raises(errors.CheckViolation) as refused:
-        _review_oneself(own_rule)
+        _review_oneself(migrated)
     assert refused.value.diag.constraint_name == "integrity_applicant_is_not_reviewer"
-    own_rule.rollback()
-    assert wrong_guards(own_rule) == {}
-    own_rule.execute("alter table applications_application drop constraint integrity_applicant_is_not_reviewer")
-    own_rule.commit()
-    assert list(wrong_guards(own_rule).values()) == ["missing"]
-    assert cli.run(own_rule, "guards", "--fix", "--yes").code == 0
+    migrated.rollback()
+    assert wrong_guards(migrated) == {}
+    migrated.execute("alter table applications_application drop constraint integrity_applicant_is_not_reviewer")
+    migrated.commit()
+    assert list(wrong_guards(migrated).values()) == ["missing"]
+    assert cli.run(migrated, "guards", "--fix", "--yes").code == 0
 
-    assert cli.run(own_rule, "relax", "self_review").code == 0
-    _review_oneself(own_rule)
-    assert wrong_guards(own_rule) == {}
-    own_rule.execute("delete from integrity.law where name = 'integrity_applicant_is_not_reviewer'")
-    own_rule.execute("delete from integrity.rule where rule = 'self_review'")
-    own_rule.execute("select integrity.assemble_violations(); drop view integrity.self_review")
-    own_rule.commit()
-    assert wrong_guards(own_rule) == {}
+    assert cli.run(migrated, "relax", "self_review").code == 0
+    _review_oneself(migrated)
+    assert wrong_guards(migrated) == {}
+    migrated.execute("delete from integrity.law where name = 'integrity_applicant_is_not_reviewer'")
+    migrated.execute("delete from integrity.rule where rule = 'self_review'")
+    migrated.execute("select integrity.assemble_violations(); drop view integrity.self_review")
+    migrated.commit()
+    assert wrong_guards(migrated) == {}
 
 
-def test_what_the_package_writes_is_compared_without_them(own_rule: _Connection) -> None:
-    for rule in (*RULES, "self_review"):
-        assert cli.run(own_rule, "enforce", rule).code == 0
-    with another(own_rule, autocommit=True) as session:
+def test_what_the_package_writes_is_compared_without_them(all_enforced: _Connection) -> None:
+    with another(all_enforced, autocommit=True) as session:
         assert guards.differences(session) == []
 
 
-def test_autogenerate_does_not_drop_it(own_rule: _Connection) -> None:
-    for rule in (*RULES, "self_review"):
-        assert cli.run(own_rule, "enforce", rule).code == 0
-    alembic.command.check(migrate.config(target_of(own_rule)))
+def test_autogenerate_does_not_drop_it(all_enforced: _Connection) -> None:
+    alembic.command.check(migrate.config(target_of(all_enforced)))
 
 
 def test_relaxing_waits_for_writers_in_short_attempts(enforced: _Connection) -> None:

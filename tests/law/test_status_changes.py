@@ -1,11 +1,13 @@
 """A status of the app is added or removed: law, rule, manifest and log follow in one transaction, or none of them."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import IsolationLevel, errors
+from pytest_postgresql.executors import NoopExecutor
 
 from checks import ddl, guards, law, migrate
 from tests.law.cases import write
@@ -13,8 +15,9 @@ from tests.law.conftest import Untouched
 from tests.law.refusal import disable_triggers
 from tests.law.test_statuses import CONSTRAINTS, KNOWN, MARKERS, QUIET, row, status_of
 from tests.support import catalog, factory
-from tests.support.database import another, target_of
+from tests.support.database import another, prepared, target_of
 from tests.support.guards import statuses as wrong_guards
+from tests.support.proof import attach
 from tests.support.waiting import wait_until_blocked
 
 _Connection = psycopg.Connection[Any]
@@ -249,52 +252,65 @@ class TestRule:
         assert found == [("unassigned_quest_with_participant",)]
 
 
+@pytest.fixture
+def adopted_with_it(table: str, app_only_server: NoopExecutor) -> Iterator[tuple[_Connection, int]]:
+    """Yield a database that had a row with the new status when it was adopted, and the row's id."""
+
+    def adopt(connection: _Connection) -> int:
+        row_id = plant_status(connection, table, NEW)
+        attach(connection)
+        return row_id
+
+    with prepared(app_only_server, f"with_it_{table}", adopt) as found:
+        yield found
+
+
 class TestOldRows:
     """On a database whose CHECK waits, because old rows have statuses that nobody knew."""
 
-    def test_with_their_status_added_the_check_is_attached(self, table: str, app_only: _Connection) -> None:
-        row_id = self.adopted(table, app_only)
-        assert law.advance(self.autocommit(app_only), ddl.LockPolicy()) != []
+    def test_with_their_status_added_the_check_is_attached(
+        self, table: str, adopted_with_it: tuple[_Connection, int]
+    ) -> None:
+        connection, row_id = adopted_with_it
+        assert law.advance(self.autocommit(connection), ddl.LockPolicy()) != []
 
-        app_only.autocommit = False
-        add(app_only, table)
+        connection.autocommit = False
+        add(connection, table)
 
-        assert law.advance(self.autocommit(app_only), ddl.LockPolicy()) == []
-        assert status_of(app_only, table, row_id) == NEW
-        assert {guard.identity for guard in guards.read(app_only) if guard.status != "ok"} == set()
+        assert law.advance(self.autocommit(connection), ddl.LockPolicy()) == []
+        assert status_of(connection, table, row_id) == NEW
+        assert {guard.identity for guard in guards.read(connection) if guard.status != "ok"} == set()
 
-    def test_with_another_added_the_stand_in_knows_it(self, table: str, app_only: _Connection) -> None:
-        row_id = self.adopted(table, app_only)
-        add(app_only, table, "paused")
+    def test_with_another_added_the_stand_in_knows_it(
+        self, table: str, adopted_with_it: tuple[_Connection, int]
+    ) -> None:
+        connection, row_id = adopted_with_it
+        add(connection, table, "paused")
 
-        assert app_only.execute(COUNT).fetchone() == (1,)
-        row(app_only, table, "paused")
-        with pytest.raises(errors.CheckViolation) as refusal, app_only.transaction():
-            row(app_only, table, NEW)
+        assert connection.execute(COUNT).fetchone() == (1,)
+        row(connection, table, "paused")
+        with pytest.raises(errors.CheckViolation) as refusal, connection.transaction():
+            row(connection, table, NEW)
         assert refusal.value.diag.constraint_name == CONSTRAINTS[table]
         assert ", ".join([*KNOWN[table], "paused"]) in (refusal.value.diag.message_hint or "")
         # And an old row can be saved.
-        write(app_only, table, row_id, status=NEW)
-        app_only.commit()
-        assert [guard.damage for guard in guards.read(app_only) if guard.status != "ok"] == [False]
-        assert law.advance(self.autocommit(app_only), ddl.LockPolicy()) != []
-
-    def test_a_downgrade_puts_the_stand_in_back_as_it_was(self, table: str, app_only: _Connection) -> None:
-        self.adopted(table, app_only)
-        add(app_only, table)
-        add(app_only, table, "paused")
-        migrate_down_and_up(app_only)
-        assert known(app_only, table) == [*KNOWN[table], NEW, "paused"]
-        row(app_only, table, "paused")
-        app_only.commit()
-        assert law.advance(self.autocommit(app_only), ddl.LockPolicy()) == []
-        assert {guard.identity for guard in guards.read(app_only) if guard.status != "ok"} == set()
-
-    def adopted(self, table: str, connection: _Connection) -> int:
-        row_id = plant_status(connection, table, NEW)
+        write(connection, table, row_id, status=NEW)
         connection.commit()
-        migrate.upgrade(target_of(connection))
-        return row_id
+        assert [guard.damage for guard in guards.read(connection) if guard.status != "ok"] == [False]
+        assert law.advance(self.autocommit(connection), ddl.LockPolicy()) != []
+
+    def test_a_downgrade_puts_the_stand_in_back_as_it_was(
+        self, table: str, adopted_with_it: tuple[_Connection, int]
+    ) -> None:
+        connection, _ = adopted_with_it
+        add(connection, table)
+        add(connection, table, "paused")
+        migrate_down_and_up(connection)
+        assert known(connection, table) == [*KNOWN[table], NEW, "paused"]
+        row(connection, table, "paused")
+        connection.commit()
+        assert law.advance(self.autocommit(connection), ddl.LockPolicy()) == []
+        assert {guard.identity for guard in guards.read(connection) if guard.status != "ok"} == set()
 
     def autocommit(self, connection: _Connection) -> _Connection:
         connection.commit()

@@ -1,6 +1,6 @@
 """Rows that broke the law before there was one, when the mechanism meets them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
@@ -8,16 +8,15 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg import sql
-from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
 
 from tests.law.refusal import rules_broken
 from tests.mechanism.roles import app_role, login
 from tests.mechanism.state import State, assert_sound, events, state, version
 from tests.mechanism.statements import Update, by_every_update, delete_many, update_many
 from tests.support import factory, plant
-from tests.support.database import copy_of
+from tests.support.database import prepared
 from tests.support.proof import attach
-from tests.support.templates import APP_TABLES
 
 _Connection = psycopg.Connection[Any]
 
@@ -57,27 +56,41 @@ def _two_to_come_beside_duplicates(connection: _Connection) -> None:
     factory.application(connection, quest_id, user_id, status="approved")
 
 
+def _one(connection: _Connection) -> None:
+    """An old approval without a participant, and nothing else."""
+    factory.application(connection, factory.quest(connection), factory.user(connection), status="approved")
+
+
+def _two_of_a_participant(connection: _Connection) -> None:
+    """Two old approvals of one participant, where everything else is right."""
+    quest_id, user_id = factory.quest(connection), factory.user(connection)
+    for _ in range(2):
+        factory.application(connection, quest_id, user_id, status="approved")
+    factory.participant(connection, quest_id, user_id)
+    update_many(connection, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": user_id})
+
+
 def _adopted(rows: Callable[[_Connection], None]) -> Any:
-    """A database that had these rows before the layer came, made once: every statement is tried on a copy."""
+    """Return a fixture: a database that had these rows before the law came. It came once: each test has a copy."""
 
-    def load(*, autocommit: bool, **where: Any) -> None:
-        with psycopg.connect(**where) as connection:
-            connection.execute(APP_TABLES.read_text())
-            rows(connection)
-            attach(connection)
+    def adopt(connection: _Connection) -> None:
+        rows(connection)
+        attach(connection)
 
-    return factories.postgresql_noproc(dbname=f"legacy{rows.__name__}", load=[load])
+    @pytest.fixture
+    def adopted(unattached_server: NoopExecutor) -> Iterator[_Connection]:
+        with prepared(unattached_server, f"legacy{rows.__name__}", adopt) as (connection, _):
+            yield connection
+
+    return adopted
 
 
-alone_server = _adopted(_alone)
-beside_a_dropped_participant_server = _adopted(_beside_a_dropped_participant)
-two_to_come_server = _adopted(_two_to_come)
-two_to_come_beside_duplicates_server = _adopted(_two_to_come_beside_duplicates)
-
-alone = copy_of("alone_server")
-beside_a_dropped_participant = copy_of("beside_a_dropped_participant_server")
-two_to_come = copy_of("two_to_come_server")
-two_to_come_beside_duplicates = copy_of("two_to_come_beside_duplicates_server")
+alone = _adopted(_alone)
+beside_a_dropped_participant = _adopted(_beside_a_dropped_participant)
+two_to_come = _adopted(_two_to_come)
+two_to_come_beside_duplicates = _adopted(_two_to_come_beside_duplicates)
+one = _adopted(_one)
+two_of_a_participant = _adopted(_two_of_a_participant)
 
 
 def _read(connection: _Connection, status: str) -> tuple[int, UUID, list[int]]:
@@ -129,36 +142,34 @@ def test_two_new_approvals_beside_old_ones_are_refused(
     assert state(connection, quest_id) == State("open", None, dict.fromkeys(both, "pending"))
 
 
-def test_old_approval_of_somebody_else_or_elsewhere_stays(app_only: _Connection) -> None:
+def test_old_approval_of_somebody_else_or_elsewhere_stays(unattached: _Connection) -> None:
     """Only what the same applicant was approved for on the same quest ends."""
-    quest_id, ann, ben = factory.quest(app_only), factory.user(app_only), factory.user(app_only)
-    of_ben = factory.application(app_only, quest_id, ben, status="approved")
-    elsewhere = factory.application(app_only, factory.quest(app_only), ann, status="approved")
-    new = factory.application(app_only, quest_id, ann)
-    attach(app_only)
+    quest_id, ann, ben = factory.quest(unattached), factory.user(unattached), factory.user(unattached)
+    of_ben = factory.application(unattached, quest_id, ben, status="approved")
+    elsewhere = factory.application(unattached, factory.quest(unattached), ann, status="approved")
+    new = factory.application(unattached, quest_id, ann)
+    attach(unattached)
 
-    update_many(app_only, APPLICATIONS, [new], {"status": "approved"})
-    app_only.commit()
+    update_many(unattached, APPLICATIONS, [new], {"status": "approved"})
+    unattached.commit()
 
-    assert state(app_only, quest_id) == State(
+    assert state(unattached, quest_id) == State(
         "in-progress", ann, {of_ben: "approved", new: "approved"}, {ann: "joined"}
     )
-    assert app_only.execute(f"select status from {APPLICATIONS} where id = %s", [elsewhere]).fetchall() == [
+    assert unattached.execute(f"select status from {APPLICATIONS} where id = %s", [elsewhere]).fetchall() == [
         ("approved",)
     ]
 
 
-def test_old_approval_itself_saved_as_approved_stays_as_it_is(app_only: _Connection) -> None:
+def test_old_approval_itself_saved_as_approved_stays_as_it_is(one: _Connection) -> None:
     """A save that changes nothing is no approval: whether to let the applicant back in is for a repair to say."""
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    old = factory.application(app_only, quest_id, user_id, status="approved")
-    attach(app_only)
+    quest_id, _, (old,) = _read(one, "approved")
 
-    update_many(app_only, APPLICATIONS, [old], {"status": "approved"})
-    app_only.commit()
+    update_many(one, APPLICATIONS, [old], {"status": "approved"})
+    one.commit()
 
-    assert state(app_only, quest_id) == State("open", None, {old: "approved"})
-    assert events(app_only, quest_id) == []
+    assert state(one, quest_id) == State("open", None, {old: "approved"})
+    assert events(one, quest_id) == []
 
 
 def test_old_approval_saved_by_an_upsert_stays_as_it_is(alone: _Connection) -> None:
@@ -177,15 +188,15 @@ def test_old_approval_saved_by_an_upsert_stays_as_it_is(alone: _Connection) -> N
     assert events(alone, quest_id) == []
 
 
-def test_old_approval_saved_as_it_is_ends_no_other(app_only: _Connection) -> None:
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    both = [factory.application(app_only, quest_id, user_id, status="approved") for _ in range(2)]
-    attach(app_only)
+def test_old_approval_saved_as_it_is_ends_no_other(unattached: _Connection) -> None:
+    quest_id, user_id = factory.quest(unattached), factory.user(unattached)
+    both = [factory.application(unattached, quest_id, user_id, status="approved") for _ in range(2)]
+    attach(unattached)
 
-    update_many(app_only, APPLICATIONS, both[:1], {"status": "approved"})
-    app_only.commit()
+    update_many(unattached, APPLICATIONS, both[:1], {"status": "approved"})
+    unattached.commit()
 
-    assert state(app_only, quest_id) == State("open", None, dict.fromkeys(both, "approved"))
+    assert state(unattached, quest_id) == State("open", None, dict.fromkeys(both, "approved"))
 
 
 def test_an_approval_whose_applicant_takes_part_has_not_outlived_anybody(alone: _Connection) -> None:
@@ -299,83 +310,74 @@ def test_somebody_who_may_only_review_ends_an_outlived_approval(alone: _Connecti
     assert found == State("in-progress", user_id, {old: "kicked", new: "approved"}, {user_id: "joined"})
 
 
-def test_old_approval_taken_back_and_given_again(app_only: _Connection) -> None:
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    old = factory.application(app_only, quest_id, user_id, status="approved")
-    attach(app_only)
+def test_old_approval_taken_back_and_given_again(one: _Connection) -> None:
+    quest_id, user_id, (old,) = _read(one, "approved")
 
-    update_many(app_only, APPLICATIONS, [old], {"status": "pending"})
-    assert state(app_only, quest_id) == State("open", None, {old: "pending"})
-    update_many(app_only, APPLICATIONS, [old], {"status": "approved"})
+    update_many(one, APPLICATIONS, [old], {"status": "pending"})
+    assert state(one, quest_id) == State("open", None, {old: "pending"})
+    update_many(one, APPLICATIONS, [old], {"status": "approved"})
 
-    assert state(app_only, quest_id) == State("in-progress", user_id, {old: "approved"}, {user_id: "joined"})
-    assert_sound(app_only)
+    assert state(one, quest_id) == State("in-progress", user_id, {old: "approved"}, {user_id: "joined"})
+    assert_sound(one)
 
 
 @pytest.mark.parametrize("how", ["update", "delete"])
-def test_old_approval_that_ends_touches_nobody(how: str, app_only: _Connection) -> None:
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    old = factory.application(app_only, quest_id, user_id, status="approved")
-    attach(app_only)
+def test_old_approval_that_ends_touches_nobody(how: str, one: _Connection) -> None:
+    quest_id, _, (old,) = _read(one, "approved")
 
     if how == "update":
-        update_many(app_only, APPLICATIONS, [old], {"status": "rejected"})
+        update_many(one, APPLICATIONS, [old], {"status": "rejected"})
     else:
-        delete_many(app_only, APPLICATIONS, [old])
+        delete_many(one, APPLICATIONS, [old])
 
-    assert state(app_only, quest_id) == State("open", None, {old: "rejected"} if how == "update" else {})
-    assert_sound(app_only)
+    assert state(one, quest_id) == State("open", None, {old: "rejected"} if how == "update" else {})
+    assert_sound(one)
 
 
-def test_joining_directly_heals_an_old_approval(app_only: _Connection) -> None:
+def test_joining_directly_heals_an_old_approval(one: _Connection) -> None:
     """What was missing is there now."""
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    old = factory.application(app_only, quest_id, user_id, status="approved")
-    attach(app_only)
+    quest_id, user_id, (old,) = _read(one, "approved")
 
-    factory.participant(app_only, quest_id, user_id)
+    factory.participant(one, quest_id, user_id)
 
-    assert state(app_only, quest_id) == State("in-progress", user_id, {old: "approved"}, {user_id: "joined"})
-    assert_sound(app_only)
+    assert state(one, quest_id) == State("in-progress", user_id, {old: "approved"}, {user_id: "joined"})
+    assert_sound(one)
 
 
 # Two approvals of one participant.
 
 
-def test_participant_stays_while_another_old_approval_stands_for_it(app_only: _Connection) -> None:
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    both = [factory.application(app_only, quest_id, user_id, status="approved") for _ in range(2)]
-    factory.participant(app_only, quest_id, user_id)
-    update_many(app_only, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": user_id})
-    attach(app_only)
-    assert rules_broken(app_only) == {"duplicate_approval"}
+def test_participant_stays_while_another_old_approval_stands_for_it(two_of_a_participant: _Connection) -> None:
+    connection = two_of_a_participant
+    quest_id, user_id, both = _read(connection, "approved")
+    assert rules_broken(connection) == {"duplicate_approval"}
 
-    update_many(app_only, APPLICATIONS, both[:1], {"status": "kicked"})
-    assert state(app_only, quest_id).participants == {user_id: "joined"}
-    assert_sound(app_only)
+    update_many(connection, APPLICATIONS, both[:1], {"status": "kicked"})
+    assert state(connection, quest_id).participants == {user_id: "joined"}
+    assert_sound(connection)
 
-    update_many(app_only, APPLICATIONS, both[1:], {"status": "kicked"})
-    assert state(app_only, quest_id) == State("open", None, dict.fromkeys(both, "kicked"), {user_id: "dropped"})
-    assert_sound(app_only)
+    update_many(connection, APPLICATIONS, both[1:], {"status": "kicked"})
+    assert state(connection, quest_id) == State("open", None, dict.fromkeys(both, "kicked"), {user_id: "dropped"})
+    assert_sound(connection)
 
 
-def test_both_old_approvals_end_with_their_participant(app_only: _Connection) -> None:
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    both = [factory.application(app_only, quest_id, user_id, status="approved") for _ in range(2)]
-    participant_id = factory.participant(app_only, quest_id, user_id)
-    update_many(app_only, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": user_id})
-    attach(app_only)
+def test_both_old_approvals_end_with_their_participant(two_of_a_participant: _Connection) -> None:
+    connection = two_of_a_participant
+    quest_id, _, both = _read(connection, "approved")
 
-    delete_many(app_only, PARTICIPANTS, [participant_id])
+    connection.execute(f"delete from {PARTICIPANTS}")
 
-    assert state(app_only, quest_id) == State("open", None, dict.fromkeys(both, "kicked"))
-    assert_sound(app_only)
+    assert state(connection, quest_id) == State("open", None, dict.fromkeys(both, "kicked"))
+    assert_sound(connection)
 
 
 # Two participants of one user, where the app's own key was missing.
 
 
-def duplicates(connection: _Connection, *statuses: str) -> tuple[int, Any, int, list[int]]:
+Duplicates = tuple[int, Any, int, list[int]]
+
+
+def _duplicates(connection: _Connection, *statuses: str) -> Duplicates:
     connection.execute(
         "alter table quests_questparticipant drop constraint quests_questparticipant_quest_id_user_id_3ae0c7f5_uniq"
     )
@@ -385,52 +387,60 @@ def duplicates(connection: _Connection, *statuses: str) -> tuple[int, Any, int, 
     update_many(connection, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": user_id})
     attach(connection)
     assert "duplicate_participant" in rules_broken(connection)
-    connection.commit()
     return quest_id, user_id, application_id, ids
 
 
+@pytest.fixture
+def two_at_work(unattached_server: NoopExecutor) -> Iterator[tuple[_Connection, Duplicates]]:
+    """Yield a database where both participants of a user are active, and their quest, user, application and ids."""
+    with prepared(unattached_server, "two_at_work", lambda each: _duplicates(each, "joined", "in_progress")) as found:
+        yield found
+
+
 @pytest.mark.parametrize("delete", [True, False])
-def test_application_stays_approved_while_a_second_participant_is_active(delete: bool, app_only: _Connection) -> None:
-    quest_id, user_id, application_id, ids = duplicates(app_only, "joined", "in_progress")
+def test_application_stays_approved_while_a_second_participant_is_active(
+    delete: bool, two_at_work: tuple[_Connection, Duplicates]
+) -> None:
+    connection, (quest_id, user_id, application_id, ids) = two_at_work
 
     if delete:
-        delete_many(app_only, PARTICIPANTS, ids[:1])
+        delete_many(connection, PARTICIPANTS, ids[:1])
     else:
-        update_many(app_only, PARTICIPANTS, ids[:1], {"status": "dropped"})
-    found = state(app_only, quest_id)
+        update_many(connection, PARTICIPANTS, ids[:1], {"status": "dropped"})
+    found = state(connection, quest_id)
     assert (found.status, found.assignee, found.applications) == ("in-progress", user_id, {application_id: "approved"})
 
-    delete_many(app_only, PARTICIPANTS, ids[1:])
-    found = state(app_only, quest_id)
+    delete_many(connection, PARTICIPANTS, ids[1:])
+    found = state(connection, quest_id)
     assert (found.status, found.assignee, found.applications) == ("open", None, {application_id: "kicked"})
 
 
-def test_kick_drops_every_participant_of_the_user(app_only: _Connection) -> None:
-    quest_id, user_id, application_id, _ = duplicates(app_only, "joined", "in_progress")
+def test_kick_drops_every_participant_of_the_user(two_at_work: tuple[_Connection, Duplicates]) -> None:
+    connection, (quest_id, user_id, application_id, _) = two_at_work
 
-    update_many(app_only, APPLICATIONS, [application_id], {"status": "kicked"})
+    update_many(connection, APPLICATIONS, [application_id], {"status": "kicked"})
 
-    statuses = app_only.execute("select distinct status from quests_questparticipant").fetchall()
+    statuses = connection.execute("select distinct status from quests_questparticipant").fetchall()
     assert statuses == [("dropped",)]
-    assert state(app_only, quest_id).status == "open"
+    assert state(connection, quest_id).status == "open"
     assert user_id is not None
 
 
-def test_approval_uses_the_active_one_of_two_participants(app_only: _Connection) -> None:
-    quest_id, user_id, old, (dropped, active) = duplicates(app_only, "dropped", "in_progress")
-    before = version(app_only, PARTICIPANTS, dropped)
-    update_many(app_only, APPLICATIONS, [old], {"status": "pending"})
-    update_many(app_only, PARTICIPANTS, [active], {"status": "in_progress"})
+def test_approval_uses_the_active_one_of_two_participants(unattached: _Connection) -> None:
+    quest_id, user_id, old, (dropped, active) = _duplicates(unattached, "dropped", "in_progress")
+    before = version(unattached, PARTICIPANTS, dropped)
+    update_many(unattached, APPLICATIONS, [old], {"status": "pending"})
+    update_many(unattached, PARTICIPANTS, [active], {"status": "in_progress"})
 
-    update_many(app_only, APPLICATIONS, [old], {"status": "approved"})
-    app_only.commit()
+    update_many(unattached, APPLICATIONS, [old], {"status": "approved"})
+    unattached.commit()
 
-    assert version(app_only, PARTICIPANTS, dropped) == before
-    found = app_only.execute(
+    assert version(unattached, PARTICIPANTS, dropped) == before
+    found = unattached.execute(
         "select participant_id from integrity.event where kind = 'application_approved'"
     ).fetchall()
     assert found == [(active,)]
-    assert state(app_only, quest_id).assignee == user_id
+    assert state(unattached, quest_id).assignee == user_id
 
 
 # Quests whose status and assignee contradict who takes part.
@@ -451,49 +461,68 @@ def test_broken_quest_is_healed_by_any_save(
     joined: bool,
     expected_status: str,
     expected_assigned: bool,
-    app_only: _Connection,
+    unattached: _Connection,
 ) -> None:
     """The CHECK would refuse even a change of its title."""
-    user_id = factory.user(app_only)
-    quest_id = factory.quest(app_only, status=status, assigned_to_id=user_id if assigned else None)
+    user_id = factory.user(unattached)
+    quest_id = factory.quest(unattached, status=status, assigned_to_id=user_id if assigned else None)
     if joined:
-        factory.participant(app_only, quest_id, user_id)
-    attach(app_only)
-    assert rules_broken(app_only) != set()
-    app_only.commit()
+        factory.participant(unattached, quest_id, user_id)
+    attach(unattached)
+    assert rules_broken(unattached) != set()
+    unattached.commit()
 
-    update_many(app_only, QUESTS, [quest_id], {"title": "Renamed"})
+    update_many(unattached, QUESTS, [quest_id], {"title": "Renamed"})
 
-    found = state(app_only, quest_id)
+    found = state(unattached, quest_id)
     assert (found.status, found.assignee) == (expected_status, user_id if expected_assigned else None)
-    assert_sound(app_only)
+    assert_sound(unattached)
 
 
-def test_broken_quest_that_the_check_cannot_see_stays_when_saved_as_it_is(app_only: _Connection) -> None:
+def test_broken_quest_that_the_check_cannot_see_stays_when_saved_as_it_is(unattached: _Connection) -> None:
     """The app saves whole rows; who is assigned to it then is for a repair to say."""
-    stranger = factory.user(app_only)
-    quest_id = factory.quest(app_only, status="in-progress", assigned_to_id=stranger)
-    attach(app_only)
+    stranger = factory.user(unattached)
+    quest_id = factory.quest(unattached, status="in-progress", assigned_to_id=stranger)
+    attach(unattached)
 
-    update_many(app_only, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": stranger})
-    app_only.commit()
+    update_many(unattached, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": stranger})
+    unattached.commit()
 
-    assert state(app_only, quest_id) == State("in-progress", stranger)
-    assert events(app_only, quest_id) == []
+    assert state(unattached, quest_id) == State("in-progress", stranger)
+    assert events(unattached, quest_id) == []
 
 
-def test_quest_that_is_open_though_rightly_assigned_is_healed_when_somebody_joins(app_only: _Connection) -> None:
+def test_quest_that_is_open_though_rightly_assigned_is_healed_when_somebody_joins(unattached: _Connection) -> None:
     """Only its status differs from what is derived."""
-    ann, ben = factory.user(app_only), factory.user(app_only)
-    quest_id = factory.quest(app_only, status="open", assigned_to_id=ann)
-    factory.participant(app_only, quest_id, ann)
-    attach(app_only)
+    ann, ben = factory.user(unattached), factory.user(unattached)
+    quest_id = factory.quest(unattached, status="open", assigned_to_id=ann)
+    factory.participant(unattached, quest_id, ann)
+    attach(unattached)
 
-    factory.participant(app_only, quest_id, ben)
-    app_only.commit()
+    factory.participant(unattached, quest_id, ben)
+    unattached.commit()
 
-    assert state(app_only, quest_id) == State("in-progress", ann, {}, {ann: "joined", ben: "joined"})
-    assert_sound(app_only)
+    assert state(unattached, quest_id) == State("in-progress", ann, {}, {ann: "joined", ben: "joined"})
+    assert_sound(unattached)
+
+
+@pytest.fixture
+def broken_quest(
+    status: str, assigned: str | None, was_there: bool, unattached_server: NoopExecutor
+) -> Iterator[tuple[_Connection, tuple[int, dict[str, UUID]]]]:
+    """Yield a database with such a quest, beside a sound one, and its id and those of ann and ben."""
+
+    def adopt(connection: _Connection) -> tuple[int, dict[str, UUID]]:
+        people = {"ann": factory.user(connection), "ben": factory.user(connection)}
+        quest_id = factory.quest(connection, status=status, assigned_to_id=people[assigned] if assigned else None)
+        factory.quest(connection, status="completed", completed_at=plant.DONE)
+        if was_there:
+            factory.participant(connection, quest_id, people["ann"])
+        attach(connection)
+        return quest_id, people
+
+    with prepared(unattached_server, f"quest_{status}_{assigned}_{was_there}", adopt) as found:
+        yield found
 
 
 @pytest.mark.parametrize("how", ["approve", "join"])
@@ -509,67 +538,64 @@ def test_quest_that_is_open_though_rightly_assigned_is_healed_when_somebody_join
     ],
 )
 def test_what_becomes_of_a_broken_quest_is_part_of_the_event(
-    status: str, assigned: str | None, was_there: bool, becomes: str, how: str, app_only: _Connection
+    status: str,
+    assigned: str | None,
+    becomes: str,
+    how: str,
+    broken_quest: tuple[_Connection, tuple[int, dict[str, UUID]]],
 ) -> None:
-    people = {"ann": factory.user(app_only), "ben": factory.user(app_only)}
-    assignee = people[assigned] if assigned else None
-    quest_id = factory.quest(app_only, status=status, assigned_to_id=assignee)
-    factory.quest(app_only, status="completed", completed_at=plant.DONE)
-    if was_there:
-        factory.participant(app_only, quest_id, people["ann"])
-    attach(app_only)
-
+    connection, (quest_id, people) = broken_quest
     if how == "approve":
-        factory.application(app_only, quest_id, people["ben"], status="approved")
+        factory.application(connection, quest_id, people["ben"], status="approved")
     else:
-        factory.participant(app_only, quest_id, people["ben"])
-    app_only.commit()
+        factory.participant(connection, quest_id, people["ben"])
+    connection.commit()
 
-    found = state(app_only, quest_id)
+    found = state(connection, quest_id)
     assert (found.status, found.assignee) == ("in-progress", people[becomes])
-    changes = app_only.execute(
+    changes = connection.execute(
         "select before - others, after - others from integrity.event"
         " cross join (values (array['participant_status', 'application_status'])) as unasked (others)"
         " where kind in ('application_approved', 'participant_joined')"
     ).fetchall()
     assert changes == [
         (
-            {"quest_status": status, "assigned_to_id": assignee and str(assignee)},
+            {"quest_status": status, "assigned_to_id": str(people[assigned]) if assigned else None},
             {"quest_status": "in-progress", "assigned_to_id": str(people[becomes])},
         )
     ]
 
 
-def test_broken_quest_that_the_check_cannot_see_is_healed_when_its_participants_change(app_only: _Connection) -> None:
+def test_broken_quest_that_the_check_cannot_see_is_healed_when_its_participants_change(unattached: _Connection) -> None:
     """In progress and assigned, but to a stranger: a save of its title works and leaves it, a join puts it right."""
-    stranger, ann = factory.user(app_only), factory.user(app_only)
-    quest_id = factory.quest(app_only, status="in-progress", assigned_to_id=stranger)
-    attach(app_only)
+    stranger, ann = factory.user(unattached), factory.user(unattached)
+    quest_id = factory.quest(unattached, status="in-progress", assigned_to_id=stranger)
+    attach(unattached)
 
-    update_many(app_only, QUESTS, [quest_id], {"title": "Renamed"})
-    app_only.commit()
-    assert state(app_only, quest_id) == State("in-progress", stranger)
+    update_many(unattached, QUESTS, [quest_id], {"title": "Renamed"})
+    unattached.commit()
+    assert state(unattached, quest_id) == State("in-progress", stranger)
 
-    factory.participant(app_only, quest_id, ann)
-    assert state(app_only, quest_id) == State("in-progress", ann, {}, {ann: "joined"})
-    assert_sound(app_only)
+    factory.participant(unattached, quest_id, ann)
+    assert state(unattached, quest_id) == State("in-progress", ann, {}, {ann: "joined"})
+    assert_sound(unattached)
 
 
-def test_approval_assigns_an_open_quest_to_whoever_was_there_first(app_only: _Connection) -> None:
+def test_approval_assigns_an_open_quest_to_whoever_was_there_first(unattached: _Connection) -> None:
     """An approval takes an open quest for its applicant, then looks who is on it already."""
-    quest_id, first, second = factory.quest(app_only), factory.user(app_only), factory.user(app_only)
-    factory.participant(app_only, quest_id, first)
-    application_id = factory.application(app_only, quest_id, second)
-    attach(app_only)
-    assert "open_quest_with_participant" in rules_broken(app_only)
-    app_only.commit()
+    quest_id, first, second = factory.quest(unattached), factory.user(unattached), factory.user(unattached)
+    factory.participant(unattached, quest_id, first)
+    application_id = factory.application(unattached, quest_id, second)
+    attach(unattached)
+    assert "open_quest_with_participant" in rules_broken(unattached)
+    unattached.commit()
 
-    update_many(app_only, APPLICATIONS, [application_id], {"status": "approved"})
+    update_many(unattached, APPLICATIONS, [application_id], {"status": "approved"})
 
-    assert state(app_only, quest_id) == State(
+    assert state(unattached, quest_id) == State(
         "in-progress", first, {application_id: "approved"}, {first: "joined", second: "joined"}
     )
-    logged = app_only.execute("select before, after from integrity.event where quest_id = %s", [quest_id]).fetchall()
+    logged = unattached.execute("select before, after from integrity.event where quest_id = %s", [quest_id]).fetchall()
     assert logged == [
         (
             {
@@ -586,52 +612,54 @@ def test_approval_assigns_an_open_quest_to_whoever_was_there_first(app_only: _Co
             },
         )
     ]
-    assert_sound(app_only)
+    assert_sound(unattached)
 
 
 # Unknown statuses, beside known ones: the layer does not attach to tables whose statuses mean something else.
 
 
-def test_participant_of_unknown_status_takes_part(app_only: _Connection) -> None:
+def test_participant_of_unknown_status_takes_part(unattached: _Connection) -> None:
     """It is not 'dropped'; an approval links it and leaves its status alone, and so does the end of that."""
-    plant.sound_rows(app_only)
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    factory.participant(app_only, quest_id, user_id, status="paused")
-    update_many(app_only, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": user_id})
-    application_id = factory.application(app_only, quest_id, user_id)
-    attach(app_only)
+    plant.sound_rows(unattached)
+    quest_id, user_id = factory.quest(unattached), factory.user(unattached)
+    factory.participant(unattached, quest_id, user_id, status="paused")
+    update_many(unattached, QUESTS, [quest_id], {"status": "in-progress", "assigned_to_id": user_id})
+    application_id = factory.application(unattached, quest_id, user_id)
+    attach(unattached)
 
-    update_many(app_only, APPLICATIONS, [application_id], {"status": "approved"})
-    app_only.commit()
-    assert state(app_only, quest_id) == State("in-progress", user_id, {application_id: "approved"}, {user_id: "paused"})
-    assert rules_broken(app_only) == {"unknown_status"}
+    update_many(unattached, APPLICATIONS, [application_id], {"status": "approved"})
+    unattached.commit()
+    assert state(unattached, quest_id) == State(
+        "in-progress", user_id, {application_id: "approved"}, {user_id: "paused"}
+    )
+    assert rules_broken(unattached) == {"unknown_status"}
 
-    update_many(app_only, APPLICATIONS, [application_id], {"status": "kicked"})
-    app_only.commit()
-    assert state(app_only, quest_id) == State("in-progress", user_id, {application_id: "kicked"}, {user_id: "paused"})
-    assert rules_broken(app_only) == {"unknown_status"}
+    update_many(unattached, APPLICATIONS, [application_id], {"status": "kicked"})
+    unattached.commit()
+    assert state(unattached, quest_id) == State("in-progress", user_id, {application_id: "kicked"}, {user_id: "paused"})
+    assert rules_broken(unattached) == {"unknown_status"}
 
 
-def test_quest_of_unknown_status_keeps_it_and_is_assigned(app_only: _Connection) -> None:
-    plant.sound_rows(app_only)
-    quest_id, user_id = factory.quest(app_only, status="archived"), factory.user(app_only)
-    attach(app_only)
+def test_quest_of_unknown_status_keeps_it_and_is_assigned(unattached: _Connection) -> None:
+    plant.sound_rows(unattached)
+    quest_id, user_id = factory.quest(unattached, status="archived"), factory.user(unattached)
+    attach(unattached)
 
-    application_id = factory.application(app_only, quest_id, user_id, status="approved")
-    app_only.commit()
+    application_id = factory.application(unattached, quest_id, user_id, status="approved")
+    unattached.commit()
 
-    assert state(app_only, quest_id) == State("archived", user_id, {application_id: "approved"}, {user_id: "joined"})
-    assert rules_broken(app_only) == {"unknown_status"}
+    assert state(unattached, quest_id) == State("archived", user_id, {application_id: "approved"}, {user_id: "joined"})
+    assert rules_broken(unattached) == {"unknown_status"}
 
 
 @pytest.mark.parametrize("status", ["approved", "kicked"])
-def test_application_leaves_an_unknown_status(status: str, app_only: _Connection) -> None:
-    plant.sound_rows(app_only)
-    quest_id, user_id = factory.quest(app_only), factory.user(app_only)
-    application_id = factory.application(app_only, quest_id, user_id, status="archived")
-    attach(app_only)
+def test_application_leaves_an_unknown_status(status: str, unattached: _Connection) -> None:
+    plant.sound_rows(unattached)
+    quest_id, user_id = factory.quest(unattached), factory.user(unattached)
+    application_id = factory.application(unattached, quest_id, user_id, status="archived")
+    attach(unattached)
 
-    update_many(app_only, APPLICATIONS, [application_id], {"status": status})
+    update_many(unattached, APPLICATIONS, [application_id], {"status": status})
 
-    assert state(app_only, quest_id).participants == ({user_id: "joined"} if status == "approved" else {})
-    assert_sound(app_only)
+    assert state(unattached, quest_id).participants == ({user_id: "joined"} if status == "approved" else {})
+    assert_sound(unattached)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import psycopg
@@ -12,6 +12,8 @@ from psycopg import sql
 from pytest_postgresql.executors import NoopExecutor
 
 from checks.target import Target
+
+_T = TypeVar("_T")
 
 # For servers that tests run on. The C library keeps what a query frees; by default it returns it to the kernel, which
 # hands it out again page by page: 91 against 65 ms for reading the guards.
@@ -47,16 +49,37 @@ def another(connection: psycopg.Connection[Any], autocommit: bool = False) -> It
 @contextmanager
 def copied(template: NoopExecutor, suffix: object = "") -> Iterator[psycopg.Connection[Any]]:
     """Yield a connection to a copy of a template's database, named after it, that lives as long as the block."""
-    where = {"host": template.host, "port": template.port, "user": template.user}
-    name = f"{template.dbname}_{suffix}" if suffix else template.dbname
-    maintenance = _maintenance(**where)
-    create = "create database {} template {}" + _strategy(maintenance.info.server_version)
-    maintenance.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(template.template_dbname)))
-    try:
-        with closing(psycopg.connect(dbname=name, **where)) as connection:
-            yield connection
-    finally:
-        maintenance.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    with _copy(template, template.template_dbname, suffix) as connection:
+        yield connection
+
+
+# What preparing a database has returned, by its name.
+_prepared: dict[str, Any] = {}
+
+
+@contextmanager
+def prepared(
+    template: NoopExecutor, name: str, prepare: Callable[[psycopg.Connection[Any]], _T]
+) -> Iterator[tuple[psycopg.Connection[Any], _T]]:
+    """Yield a connection to a copy of a database that all who name it share as their template.
+
+    Args:
+        template: What the shared database is a copy of.
+        name: Of the shared database, after the template's.
+        prepare: What is done to it first, once in this process, and committed.
+
+    Returns:
+        The connection, and what `prepare` has returned.
+    """
+    shared = f"{template.dbname}_{name}"
+    if shared not in _prepared:
+        _create(template, shared, template.template_dbname)
+        with closing(_connect(template, shared)) as connection:
+            found = prepare(connection)
+            connection.commit()
+        _prepared[shared] = found
+    with _copy(template, shared, name + "_copy") as connection:
+        yield connection, _prepared[shared]
 
 
 def copy_of(server: str) -> Callable[[pytest.FixtureRequest], Iterator[psycopg.Connection[Any]]]:
@@ -68,6 +91,31 @@ def copy_of(server: str) -> Callable[[pytest.FixtureRequest], Iterator[psycopg.C
             yield connection
 
     return copy
+
+
+@contextmanager
+def _copy(template: NoopExecutor, source: str, suffix: object) -> Iterator[psycopg.Connection[Any]]:
+    name = f"{template.dbname}_{suffix}" if suffix else template.dbname
+    _create(template, name, source)
+    try:
+        with closing(_connect(template, name)) as connection:
+            yield connection
+    finally:
+        _maintenance(**_where(template)).execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def _create(template: NoopExecutor, name: str, source: str) -> None:
+    maintenance = _maintenance(**_where(template))
+    create = "create database {} template {}" + _strategy(maintenance.info.server_version)
+    maintenance.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(source)))
+
+
+def _connect(template: NoopExecutor, name: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(dbname=name, **_where(template))
+
+
+def _where(template: NoopExecutor) -> dict[str, Any]:
+    return {"host": template.host, "port": template.port, "user": template.user}
 
 
 # pytest-postgresql's own fixture connects once more for every database it makes and for every one it drops.
