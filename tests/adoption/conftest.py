@@ -6,11 +6,14 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
+from pytest_postgresql.executors import NoopExecutor
 
 from checks import migrate
 from tests.django_app import database
 from tests.support import plant, templates
-from tests.support.database import copy_of
+from tests.support.catalog import Snapshot, snapshot
+from tests.support.database import copied, copy_of
+from tests.support.proof import attach
 
 _Connection = psycopg.Connection[Any]
 
@@ -117,17 +120,32 @@ def planted(dirty: _Connection) -> list[plant.Planted]:
     return list(_planted)
 
 
-@pytest.fixture
-def attachable(dirty: _Connection) -> _Connection:
-    """Return `dirty` without duplicate participants, which keep two of the foreign keys from being attached."""
-    dirty.execute(
+def _without_duplicates(connection: _Connection) -> None:
+    """Delete duplicate participants, which keep two of the foreign keys from being attached."""
+    connection.execute(
         "delete from rewards.badge where quest_participant_id in (select id from quests_questparticipant as later"
         " where exists (select from quests_questparticipant as earlier"
         " where (earlier.quest_id, earlier.user_id) = (later.quest_id, later.user_id) and earlier.id < later.id))"
     )
-    dirty.execute(
+    connection.execute(
         "delete from quests_questparticipant as later where exists (select from quests_questparticipant as earlier"
         " where (earlier.quest_id, earlier.user_id) = (later.quest_id, later.user_id) and earlier.id < later.id)"
     )
-    dirty.execute("alter table quests_questparticipant add constraint participant_key unique (quest_id, user_id)")
+    connection.execute("alter table quests_questparticipant add constraint participant_key unique (quest_id, user_id)")
+
+
+@pytest.fixture
+def attachable(dirty: _Connection) -> _Connection:
+    """Return `dirty` without duplicate participants."""
+    _without_duplicates(dirty)
     return dirty
+
+
+@pytest.fixture(scope="session")
+def undisturbed(dirty_server: NoopExecutor) -> Snapshot:
+    """Return the catalog that an upgrade of `attachable` leaves which nobody interrupts or is in the way of."""
+    with copied(dirty_server, "undisturbed") as connection:
+        connection.autocommit = True
+        _without_duplicates(connection)
+        attach(connection)
+        return snapshot(connection)

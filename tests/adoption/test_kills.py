@@ -91,19 +91,6 @@ def _both(points: Any) -> list[Any]:
     ]
 
 
-_uninterrupted: list[Snapshot] = []
-
-
-@pytest.fixture
-def expected(attachable: _Connection) -> Snapshot:
-    """Return the catalog that an upgrade leaves which nobody interrupts; made once, the template is always the same."""
-    if not _uninterrupted:
-        migrate.upgrade(target_of(attachable))
-        _uninterrupted.append(snapshot(attachable))
-        migrate.downgrade(target_of(attachable), "base")
-    return _uninterrupted[0]
-
-
 def _survives(connection: _Connection, rows: dict[str, list[str]], expected: Snapshot) -> None:
     """Make sure that the kill cost no row, that the app works, and that the upgrade can be completed."""
     assert app_rows(connection) == rows
@@ -121,7 +108,7 @@ def _survives(connection: _Connection, rows: dict[str, list[str]], expected: Sna
 
 
 @pytest.mark.parametrize(("point", "kill"), _both(POINTS))
-def test_killed_at_a_command(point: str, kill: Kill, attachable: _Connection, expected: Snapshot) -> None:
+def test_killed_at_a_command(point: str, kill: Kill, attachable: _Connection, undisturbed: Snapshot) -> None:
     rows = app_rows(attachable)
     with gate(attachable) as ddl:
         ddl.close_at(POINTS[point])
@@ -131,12 +118,12 @@ def test_killed_at_a_command(point: str, kill: Kill, attachable: _Connection, ex
         # A backend whose client is gone finishes its command before it notices.
         ddl.open()
         wait_until_gone(attachable, stopped.backend)
-    _survives(attachable, rows, expected)
+    _survives(attachable, rows, undisturbed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(1, 6))
-def test_killed_again_and_again(first: int, attachable: _Connection, expected: Snapshot) -> None:
+def test_killed_again_and_again(first: int, attachable: _Connection, undisturbed: Snapshot) -> None:
     """One kill after another at ever later commands, until it gets through."""
     rows = app_rows(attachable)
     kills = 0
@@ -155,7 +142,7 @@ def test_killed_again_and_again(first: int, attachable: _Connection, expected: S
             # A transaction that was rolled back begins anew, so the next kill has to come later.
             ddl.close_at(first + 10 * kills)
     assert kills >= 5
-    _survives(attachable, rows, expected)
+    _survives(attachable, rows, undisturbed)
 
 
 class _EndedError(Exception):
@@ -236,7 +223,7 @@ def test_killed_in_the_middle_of_a_step(
     stop: Callable[[_Connection], contextlib.AbstractContextManager[Stopped]],
     kill: Kill,
     attachable: _Connection,
-    expected: Snapshot,
+    undisturbed: Snapshot,
 ) -> None:
     rows = app_rows(attachable)
     with stop(attachable) as stopped:
@@ -244,7 +231,7 @@ def test_killed_in_the_middle_of_a_step(
         # Where the runner was killed its backend sleeps or waits on: nothing but the end of that wakes it.
         attachable.execute("select pg_terminate_backend(%s)", [stopped.backend])
         wait_until_gone(attachable, stopped.backend)
-    _survives(attachable, rows, expected)
+    _survives(attachable, rows, undisturbed)
 
 
 def test_backfill_goes_on_where_it_was_killed(attachable: _Connection) -> None:

@@ -4,10 +4,8 @@ Every migration is tried as it is, and where that is refused or would break appr
 there too is taken back, and the layer attached again.
 """
 
-import os
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from django.test import override_settings
 from psycopg.conninfo import make_conninfo
 from pytest_postgresql import factories
 
-from checks import attachment, guards
+from checks import around, attachment, guards
 from tests.django_app import database
 from tests.support import plant
 from tests.support.catalog import changed, snapshot
@@ -36,12 +34,6 @@ PENDING = "because it has pending trigger events"
 HELD = "cannot alter type of a column used by a"
 APPS = ("users", "quests", "applications")
 
-SETTINGS = """
-from tests.django_app.settings import *
-
-MIGRATION_MODULES = {modules}
-SILENCED_SYSTEM_CHECKS = ["models"]
-"""
 MIGRATION = """
 from django.db import migrations, models
 from django.db.models.functions import Length
@@ -262,26 +254,21 @@ migrating = copy_of("migrating_server")
 
 
 class Manage:
-    """A manage.py of the app's next release."""
+    """A manage.py of the app's next release, in this process, which has imported Django."""
 
-    def __init__(self, folder: Path, url: str, later: Later) -> None:
+    def __init__(self, folder: Path, url: str, later: Later, monkeypatch: pytest.MonkeyPatch) -> None:
         # One process imports the migrations of many tests.
         package = folder.name
         for app in APPS:
             shutil.copytree(ROOT / "tests" / "django_app" / app / "migrations", folder / package / app)
-        (folder / package / "settings.py").write_text(SETTINGS.format(modules=_modules(package)))
         (folder / package / later.app / "0002_later.py").write_text(MIGRATION.format(operations=later.operations))
-        self._app, self._url, self._package = later.app, url, package
-        self._environment = [
-            "env",
-            f"PYTHONPATH={folder}{os.pathsep}{ROOT}",
-            f"DJANGO_SETTINGS_MODULE={package}.settings",
-            f"DJANGO_APP_DATABASE_URL={url}",
-        ]
+        monkeypatch.syspath_prepend(folder)
+        self._modules = {app: f"{package}.{app}" for app in APPS}
+        self._app, self._url, self._monkeypatch = later.app, url, monkeypatch
 
     def migrate(self, to: str = "0002") -> str:
-        """Run it in this process, which has imported Django; return what it says when it fails."""
-        with database.use(self._url), override_settings(MIGRATION_MODULES=_modules(self._package)):
+        """Return what it says when it fails."""
+        with database.use(self._url), override_settings(MIGRATION_MODULES=self._modules):
             try:
                 call_command("migrate", self._app, to, interactive=False, verbosity=0)
             except DatabaseError as error:
@@ -289,12 +276,9 @@ class Manage:
         return ""
 
     def around(self, to: str = "0002") -> Ran:
-        django = [sys.executable, "-m", "django", "migrate", "--no-input", "--verbosity=0", self._app, to]
-        return run_at(self._url, "around", "--", *self._environment, *django)
-
-
-def _modules(package: str) -> dict[str, str]:
-    return {app: f"{package}.{app}" for app in APPS}
+        """Migrate where `around` would start a command, which fails as Django's does: with exit code 1."""
+        self._monkeypatch.setattr(around, "_command", lambda *_: int(self.migrate(to) != ""))
+        return run_at(self._url, "around", "--", "true")
 
 
 @pytest.fixture
@@ -302,8 +286,7 @@ def manage(
     request: pytest.FixtureRequest, migrating: _Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Manage:
     migrating.autocommit = True
-    monkeypatch.syspath_prepend(tmp_path)
-    return Manage(tmp_path, url_of(migrating), LATER[request.node.callspec.params["name"]])
+    return Manage(tmp_path, url_of(migrating), LATER[request.node.callspec.params["name"]], monkeypatch)
 
 
 def _rows(connection: _Connection) -> dict[str, list[str]]:

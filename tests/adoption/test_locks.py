@@ -1,19 +1,21 @@
 """Clients in the way of an upgrade: it waits briefly, lets them through, tries again, and says so."""
 
 import contextlib
-import subprocess
+import io
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
+from pytest_postgresql.executors import NoopExecutor
 
 from checks import migrate
 from checks.migrate import revisions
-from tests.support.catalog import changed, snapshot
-from tests.support.database import another, target_of
+from tests.support.catalog import Snapshot, changed, snapshot
+from tests.support.database import another, copied, target_of
 from tests.support.programs import alembic
 from tests.support.revisions import wrong_markers
 from tests.support.waiting import wait_until_blocked
@@ -49,6 +51,9 @@ WRITERS_WHILE_A_KEY_IS_BUILT = {
 }
 
 
+QUICK = ["lock-timeout=50ms", "lock-retries=2"]
+
+
 def _before(revision: str) -> str:
     return revisions()[revisions().index(revision) - 1]
 
@@ -60,35 +65,34 @@ def _in_the_way(connection: _Connection, statement: str) -> Iterator[_Connection
         yield client
 
 
-def _wait_for_retries(process: subprocess.Popen[str], retries: int) -> list[str]:
-    """Read what the upgrade says until it has given up a lock so many times."""
-    assert process.stderr is not None
-    said: list[str] = []
-    while sum("trying again" in line for line in said) < retries:
-        line = process.stderr.readline()
-        assert line, f"it ended instead: {said}"
-        said.append(line)
-    return said
+def _wait_for_retries(said: io.StringIO, upgrade: Future[None], retries: int) -> None:
+    """Wait until an upgrade has said so many times that it gave up a lock."""
+    while said.getvalue().count("trying again") < retries:
+        assert not upgrade.done(), f"it ended instead: {said.getvalue()}"
+        time.sleep(0.005)
 
 
-def _finish(process: subprocess.Popen[str]) -> str:
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    return said
+@pytest.fixture(scope="module")
+def stairs(live_server: NoopExecutor) -> dict[str, Snapshot]:
+    """Return the catalog that an upgrade of `live` leaves which nobody is in the way of, by revision."""
+    found = {}
+    with copied(live_server, "stairs") as connection:
+        for revision in sorted({*(revision for revision, _ in IN_THE_WAY.values()), *WRITERS_WHILE_A_KEY_IS_BUILT}):
+            migrate.upgrade(target_of(connection), revision)
+            found[revision] = snapshot(connection)
+    return found
 
 
 @pytest.mark.parametrize("way", IN_THE_WAY)
-def test_upgrade_tries_again_until_the_client_is_done(way: str, live: _Connection) -> None:
+def test_upgrade_tries_again_until_the_client_is_done(way: str, live: _Connection, stairs: dict[str, Snapshot]) -> None:
     revision, statement = IN_THE_WAY[way]
-    target = target_of(live)
-    migrate.upgrade(target, revision)
-    expected = snapshot(live)
-    migrate.downgrade(target, _before(revision))
-    with _in_the_way(live, statement):
-        upgrade = alembic(live, "-x", "lock-timeout=100ms", "upgrade", revision)
-        _wait_for_retries(upgrade, 2)
-    _finish(upgrade)
-    assert changed(expected, snapshot(live)) == {}
+    migrate.upgrade(target_of(live), _before(revision))
+    with ThreadPoolExecutor(1) as pool, contextlib.redirect_stderr(io.StringIO()) as said:
+        with _in_the_way(live, statement):
+            upgrade = pool.submit(migrate.upgrade, target_of(live), revision, ["lock-timeout=100ms"])
+            _wait_for_retries(said, upgrade, 2)
+        upgrade.result(timeout=120)
+    assert changed(stairs[revision], snapshot(live)) == {}
 
 
 @pytest.mark.parametrize(
@@ -99,24 +103,22 @@ def test_upgrade_tries_again_until_the_client_is_done(way: str, live: _Connectio
         "vacuum_while_it_is_validated",
     ],
 )
-def test_upgrade_gives_up_in_the_end_and_can_be_run_again(way: str, attachable: _Connection) -> None:
+def test_upgrade_gives_up_in_the_end_and_can_be_run_again(
+    way: str, attachable: _Connection, undisturbed: Snapshot
+) -> None:
     revision, statement = IN_THE_WAY[way]
     target = target_of(attachable)
     migrate.upgrade(target, _before(revision))
-    arguments = ("-x", "lock-timeout=50ms", "-x", "lock-retries=2", "upgrade", "head")
     with _in_the_way(attachable, statement):
-        upgrade = alembic(attachable, *arguments)
+        upgrade = alembic(attachable, "-x", "lock-timeout=50ms", "-x", "lock-retries=2", "upgrade", "head")
         _, said = upgrade.communicate(timeout=120)
     assert upgrade.returncode == 2
     assert "Traceback" not in said
     assert "SQLSTATE 55P03" in said
     assert migrate.current_revision(attachable) == _before(revision)
 
-    _finish(alembic(attachable, *arguments))
-    resumed = snapshot(attachable)
-    migrate.downgrade(target, "base")
-    migrate.upgrade(target)
-    assert changed(snapshot(attachable), resumed) == {}
+    migrate.upgrade(target, "head", QUICK)
+    assert changed(undisturbed, snapshot(attachable)) == {}
     assert wrong_markers(attachable) == {}
 
 
@@ -133,42 +135,39 @@ def _wait_for_a_build(connection: _Connection, seconds: float = 60) -> int:
 
 
 @pytest.mark.parametrize("revision", WRITERS_WHILE_A_KEY_IS_BUILT)
-def test_build_of_a_key_waits_for_writers(revision: str, live: _Connection) -> None:
+def test_build_of_a_key_waits_for_writers(revision: str, live: _Connection, stairs: dict[str, Snapshot]) -> None:
     """In one go, longer than a single attempt at a lock may wait: nobody else is held up by it."""
     statement = WRITERS_WHILE_A_KEY_IS_BUILT[revision]
-    target = target_of(live)
-    migrate.upgrade(target, revision)
-    expected = snapshot(live)
-    migrate.downgrade(target, _before(revision))
-    with _in_the_way(live, statement):
-        upgrade = alembic(live, "-x", "lock-timeout=20ms", "-x", "lock-retries=3000", "upgrade", revision)
-        builder = _wait_for_a_build(live)
-        # Readers and writers pass while it waits.
-        live.execute("set lock_timeout = '5s'")
-        live.execute(statement)
-        live.execute("select pg_sleep(0.1)")
-        assert _wait_for_a_build(live) == builder
-    _finish(upgrade)
-    assert changed(expected, snapshot(live)) == {}
+    migrate.upgrade(target_of(live), _before(revision))
+    with ThreadPoolExecutor(1) as pool:
+        with _in_the_way(live, statement):
+            x = ["lock-timeout=20ms", "lock-retries=3000"]
+            upgrade = pool.submit(migrate.upgrade, target_of(live), revision, x)
+            builder = _wait_for_a_build(live)
+            # Readers and writers pass while it waits.
+            live.execute("set lock_timeout = '5s'")
+            live.execute(statement)
+            live.execute("select pg_sleep(0.1)")
+            assert _wait_for_a_build(live) == builder
+        upgrade.result(timeout=120)
+    assert changed(stairs[revision], snapshot(live)) == {}
 
 
 @pytest.mark.parametrize("revision", WRITERS_WHILE_A_KEY_IS_BUILT)
-def test_build_of_a_key_gives_up_in_the_end_and_can_be_run_again(revision: str, live: _Connection) -> None:
-    target = target_of(live)
-    migrate.upgrade(target, revision)
-    expected = snapshot(live)
-    migrate.downgrade(target, _before(revision))
-    arguments = ("-x", "lock-timeout=50ms", "-x", "lock-retries=2", "upgrade", revision)
+def test_build_of_a_key_gives_up_in_the_end_and_can_be_run_again(
+    revision: str, live: _Connection, stairs: dict[str, Snapshot]
+) -> None:
+    migrate.upgrade(target_of(live), _before(revision))
     with _in_the_way(live, WRITERS_WHILE_A_KEY_IS_BUILT[revision]):
-        upgrade = alembic(live, *arguments)
+        upgrade = alembic(live, "-x", "lock-timeout=50ms", "-x", "lock-retries=2", "upgrade", revision)
         _, said = upgrade.communicate(timeout=120)
     assert upgrade.returncode == 2
     assert "Traceback" not in said
     leftover = live.execute("select indexrelid::regclass::text from pg_index where not indisvalid").fetchall()
     assert len(leftover) == 1
 
-    _finish(alembic(live, *arguments))
-    assert changed(expected, snapshot(live)) == {}
+    migrate.upgrade(target_of(live), revision, QUICK)
+    assert changed(stairs[revision], snapshot(live)) == {}
 
 
 def test_no_client_waits_for_the_upgrade(attachable: _Connection) -> None:
@@ -190,14 +189,15 @@ def test_no_client_waits_for_the_upgrade(attachable: _Connection) -> None:
                 served += 1
 
     client = threading.Thread(target=_keep(serve))
-    with _in_the_way(attachable, "select count(*) from quests_quest"):
-        client.start()
-        upgrade = alembic(attachable, "-x", "lock-timeout=100ms", "upgrade", "head")
-        _wait_for_retries(upgrade, 5)
-        during = served
-        stop.set()
-        client.join()
-    _finish(upgrade)
+    with ThreadPoolExecutor(1) as pool, contextlib.redirect_stderr(io.StringIO()) as said:
+        with _in_the_way(attachable, "select count(*) from quests_quest"):
+            client.start()
+            upgrade = pool.submit(migrate.upgrade, target_of(attachable), "head", ["lock-timeout=100ms"])
+            _wait_for_retries(said, upgrade, 5)
+            during = served
+            stop.set()
+            client.join()
+        upgrade.result(timeout=120)
     assert _failures == []
     assert during > 5
 
