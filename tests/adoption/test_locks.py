@@ -49,8 +49,6 @@ WRITERS_WHILE_A_KEY_IS_BUILT = {
     "0006_keys": WRITE.format("quests_quest"),
     "0008_approval_key": WRITE.format("applications_application"),
 }
-
-
 QUICK = ["lock-timeout=50ms", "lock-retries=2"]
 
 
@@ -68,7 +66,7 @@ def _in_the_way(connection: _Connection, statement: str) -> Iterator[_Connection
 def _wait_for_retries(said: io.StringIO, upgrade: Future[None], retries: int) -> None:
     """Wait until an upgrade has said so many times that it gave up a lock."""
     while said.getvalue().count("trying again") < retries:
-        assert not upgrade.done(), f"it ended instead: {said.getvalue()}"
+        assert not upgrade.done(), f"it ended instead: {upgrade.exception() or said.getvalue()}"
         time.sleep(0.005)
 
 

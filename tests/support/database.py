@@ -73,6 +73,8 @@ def prepared(
     """
     shared = f"{template.dbname}_{name}"
     if shared not in _prepared:
+        # Left by an attempt that failed.
+        _drop(template, shared)
         _create(template, shared, template.template_dbname)
         with closing(_connect(template, shared)) as connection:
             found = prepare(connection)
@@ -101,13 +103,18 @@ def _copy(template: NoopExecutor, source: str, suffix: object) -> Iterator[psyco
         with closing(_connect(template, name)) as connection:
             yield connection
     finally:
-        _maintenance(**_where(template)).execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        _drop(template, name)
 
 
 def _create(template: NoopExecutor, name: str, source: str) -> None:
     maintenance = _maintenance(**_where(template))
     create = "create database {} template {}" + _strategy(maintenance.info.server_version)
     maintenance.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(source)))
+
+
+def _drop(template: NoopExecutor, name: str) -> None:
+    drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    _maintenance(**_where(template)).execute(drop)
 
 
 def _connect(template: NoopExecutor, name: str) -> psycopg.Connection[Any]:
