@@ -68,7 +68,7 @@ def prepared(
         name: Of the shared database, after the template's.
         prepare: What is done to it first, once in this process, and committed.
 
-    Returns:
+    Yields:
         The connection, and what `prepare` has returned.
     """
     shared = f"{template.dbname}_{name}"
