@@ -8,18 +8,19 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import psycopg
 import pytest
 from jsonschema import Draft202012Validator
+from pytest_postgresql.executors import NoopExecutor
 
 from checks import guards, migrate
 from checks.ddl import LockPolicy
 from tests.support import cli, factory, plant, proof
-from tests.support.database import another, target_of, url_of
-from tests.support.guards import mend_by_hand, statuses, statuses_in_psql, wrong
+from tests.support.database import another, copied, target_of, url_of
+from tests.support.guards import mend_by_hand, mended, named, statuses, statuses_in_psql, wrong
 from tests.support.programs import program, psql
 
 _Connection = psycopg.Connection[Any]
@@ -338,23 +339,66 @@ EVERYWHERE = (
 )
 
 
+# Mended by what PostgreSQL runs in no transaction block: an index built concurrently, a procedure that commits.
+COMMITTED = {
+    "constraints dropped",
+    "constraints renamed",
+    "columns dropped",
+    "a key on one column less",
+    "a key that is deferred",
+    "a key in another order",
+    "a key with an invalid index",
+    "a key that is not unique",
+    "a key half built",
+    "a backfill to be done again",
+    "a marker of another type",
+}
+UNHINDERED = "set allow_system_table_mods = on; set client_min_messages = error"
+
+
+@pytest.fixture(scope="module")
+def shared(migrated_server: NoopExecutor) -> Iterator[_Connection]:
+    """Yield the one connection to a migrated database in which nothing is committed."""
+    with copied(migrated_server, "guarded") as connection:
+        connection.execute(UNHINDERED)
+        connection.commit()
+        yield connection
+
+
+@pytest.fixture
+def guarded(shared: _Connection) -> Iterator[_Connection]:
+    """Yield a connection to a migrated database, in a transaction that cannot be committed and is rolled back."""
+    with shared.transaction(force_rollback=True):
+        yield shared
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest) -> _Connection:
+    """A migrated database to do damage to: `guarded`, or one of the test's own in autocommit mode."""
+    if request.node.callspec.id not in COMMITTED:
+        return cast("_Connection", request.getfixturevalue("guarded"))
+    migrated: _Connection = request.getfixturevalue("migrated")
+    migrated.autocommit = True
+    migrated.execute(UNHINDERED)
+    return migrated
+
+
 @pytest.mark.parametrize("drift", EVERYWHERE, ids=lambda drift: drift.name)
-def test_done_to_each_object_it_is_noticed_and_mended(drift: Drift, migrated: _Connection) -> None:
-    statements = migrated.execute(drift.does).fetchall()
+def test_done_to_each_object_it_is_noticed_and_mended(drift: Drift, broken: _Connection) -> None:
+    statements = broken.execute(drift.does).fetchall()
     assert statements
-    migrated.execute("set client_min_messages = error")
     for statement, _ in statements:
-        migrated.execute(statement)
-    found = statuses(migrated)
+        broken.execute(statement)
+    damage = wrong(broken)
+    found = named(damage)
     assert {subject: found.get(subject) for _, subject in statements} == {
         subject: drift.status for _, subject in statements
     }
-    mend_by_hand(migrated)
-    assert statuses(migrated) == {}
+    assert mended(broken, damage) == []
 
 
-def test_all_is_well(migrated: _Connection) -> None:
-    assert statuses(migrated) == {}
+def test_all_is_well(guarded: _Connection) -> None:
+    assert statuses(guarded) == {}
 
 
 # By name: what is done, and the status of what that concerns.
@@ -623,32 +667,19 @@ ONCE: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-@pytest.fixture
-def guarded(migrated: _Connection) -> Iterator[_Connection]:
-    """A migrated database, and no trace of the role that a test makes."""
-    migrated.autocommit = True
-    migrated.execute("set allow_system_table_mods = on; set client_min_messages = error")
-    migrated.autocommit = False
-    yield migrated
-    migrated.rollback()
-    migrated.execute("drop role if exists guarded_reader")
-    migrated.commit()
-
-
 @pytest.mark.parametrize("name", ONCE)
-def test_done_once_it_is_noticed_and_mended(name: str, guarded: _Connection) -> None:
+def test_done_once_it_is_noticed_and_mended(name: str, broken: _Connection) -> None:
     statement, expected = ONCE[name]
-    guarded.execute(statement)
-    guarded.commit()
-    found = statuses(guarded)
-    wanted = {subject.replace("{database}", guarded.info.dbname): status for subject, status in expected.items()}
+    broken.execute(statement)
+    damage = wrong(broken)
+    found = named(damage)
+    wanted = {subject.replace("{database}", broken.info.dbname): status for subject, status in expected.items()}
     assert {subject: found.get(subject) for subject in wanted} == wanted
     if not name.startswith("a marker of another type"):
         # Nothing else is accused.
         assert found == wanted
-    guarded.execute("reset search_path")
-    mend_by_hand(guarded)
-    assert statuses(guarded) == {}
+    broken.execute("reset search_path")
+    assert mended(broken, damage) == []
 
 
 # Rows, or somebody's work, would be lost: no statement is offered.
@@ -724,7 +755,6 @@ FOR_A_PERSON: dict[str, tuple[str, dict[str, str]]] = {
 def test_what_a_person_decides_is_noticed(name: str, guarded: _Connection) -> None:
     statement, expected = FOR_A_PERSON[name]
     guarded.execute(statement)
-    guarded.commit()
     found = {f"{guard.kind} {guard.identity}": guard for guard in wrong(guarded)}
     assert all(guard.damage for guard in found.values())
     if expected:
@@ -859,8 +889,8 @@ class TestDatabases:
         assert statuses(empty) == {}
         assert guards.differences(empty) == []
 
-    def test_with_a_rule_of_the_user(self, migrated: _Connection) -> None:
-        migrated.execute(
+    def test_with_a_rule_of_the_user(self, guarded: _Connection) -> None:
+        guarded.execute(
             """
             create view integrity."Every quest" as
             select 'Every quest'::text as rule, 'warning'::text as severity, quest.id as quest_id,
@@ -873,10 +903,10 @@ class TestDatabases:
             language sql set search_path = pg_catalog as 'select';
             """
         )
-        assert statuses(migrated) == {}
-        migrated.execute("select integrity.record_guards()")
-        assert statuses(migrated) == {}
-        migrated.execute(
+        assert statuses(guarded) == {}
+        guarded.execute("select integrity.record_guards()")
+        assert statuses(guarded) == {}
+        guarded.execute(
             """
             create or replace view integrity.violations as
             select rule, severity, quest_id, user_id, application_id, participant_id, message, expected, found, repair,
@@ -884,70 +914,70 @@ class TestDatabases:
             from integrity."Every quest"
             """
         )
-        assert statuses(migrated) == {"view integrity.violations": "altered"}
-        mend_by_hand(migrated)
-        assert statuses(migrated) == {}
-        assert migrated.execute(
+        damage = wrong(guarded)
+        assert named(damage) == {"view integrity.violations": "altered"}
+        assert mended(guarded, damage) == []
+        assert guarded.execute(
             "select count(*) from integrity.violation_summary where rule = 'Every quest'"
         ).fetchone() == (1,)
 
-    def test_whose_log_lost_its_oldest_and_has_more_months(self, migrated: _Connection) -> None:
-        migrated.execute("select integrity.prepare_event_partitions(40)")
+    def test_whose_log_lost_its_oldest_and_has_more_months(self, guarded: _Connection) -> None:
+        guarded.execute("select integrity.prepare_event_partitions(40)")
         month, other = (
             f"integrity.{name}"
-            for (name,) in migrated.execute(
+            for (name,) in guarded.execute(
                 "select inhrelid::regclass::text from pg_inherits where inhparent = 'integrity.event'::regclass"
                 " and inhrelid::regclass::text like 'integrity.event_20%' order by 1 desc limit 2"
             )
             for name in [name.removeprefix("integrity.")]
         )
-        oldest = migrated.execute(
+        oldest = guarded.execute(
             "select min(inhrelid::regclass::text) from pg_inherits where inhparent = 'integrity.event'::regclass"
         ).fetchone()
         assert oldest is not None
-        migrated.execute(f"drop table {oldest[0]}")
-        assert statuses(migrated) == {}
+        guarded.execute(f"drop table {oldest[0]}")
+        assert statuses(guarded) == {}
 
-        migrated.execute(f"drop trigger integrity_append_only_truncate on {month}")
-        migrated.execute(f"alter table {month} disable trigger integrity_append_only")
-        migrated.execute(f"grant select on {other} to public")
-        migrated.execute(f"alter table {other} owner to pg_monitor")
-        assert statuses(migrated) == {
+        guarded.execute(f"drop trigger integrity_append_only_truncate on {month}")
+        guarded.execute(f"alter table {month} disable trigger integrity_append_only")
+        guarded.execute(f"grant select on {other} to public")
+        guarded.execute(f"alter table {other} owner to pg_monitor")
+        damage = wrong(guarded)
+        assert named(damage) == {
             f"trigger integrity_append_only_truncate on {month}": "missing",
             f"trigger integrity_append_only on {month}": "disabled",
             f"partition {other}": "wrong owner",
         }
-        mend_by_hand(migrated)
-        assert statuses(migrated) == {}
+        assert mended(guarded, damage) == []
 
     @pytest.mark.parametrize(
         "path", ["pg_catalog", "public", "integrity, public", "public, integrity, pg_catalog", "''"]
     )
-    def test_whatever_the_search_path(self, path: str, migrated: _Connection) -> None:
-        migrated.execute(f"set search_path = {path}")
-        assert statuses_in_psql(migrated) == {}
+    def test_whatever_the_search_path(self, path: str, guarded: _Connection) -> None:
+        guarded.execute(f"set search_path = {path}")
+        assert statuses_in_psql(guarded) == {}
 
     @pytest.mark.parametrize(
         "setting", ["timezone = 'Pacific/Chatham'", "datestyle = 'SQL, DMY'", "bytea_output = 'escape'"]
     )
-    def test_whatever_the_settings_of_the_session(self, setting: str, migrated: _Connection) -> None:
-        migrated.execute(f"set {setting}")
-        assert statuses_in_psql(migrated) == {}
+    def test_whatever_the_settings_of_the_session(self, setting: str, guarded: _Connection) -> None:
+        guarded.execute(f"set {setting}")
+        assert statuses_in_psql(guarded) == {}
 
     @pytest.mark.parametrize("setting", ["intervalstyle = 'iso_8601'", "quote_all_identifiers = on"])
-    def test_settings_that_change_how_definitions_are_printed(self, setting: str, migrated: _Connection) -> None:
+    def test_settings_that_change_how_definitions_are_printed(self, setting: str, guarded: _Connection) -> None:
         """The package puts them aside; in psql they make differences, and so are noticed."""
-        migrated.execute(f"set {setting}")
-        assert statuses_in_psql(migrated) != {}
-        assert statuses(migrated) == {}
-        migrated.execute("select integrity.record_guards()")
-        assert statuses(migrated) == {}
+        guarded.execute(f"set {setting}")
+        assert statuses_in_psql(guarded) != {}
+        assert statuses(guarded) == {}
+        guarded.execute("select integrity.record_guards()")
+        assert statuses(guarded) == {}
 
 
-def test_constraints_that_are_not_enforced(migrated: _Connection) -> None:
-    if migrated.info.server_version < 180000:
+def test_constraints_that_are_not_enforced(guarded: _Connection) -> None:
+    if guarded.info.server_version < 180000:
         pytest.skip("NOT ENFORCED is new in PostgreSQL 18")
-    migrated.execute(
+    guarded.execute(
         f"""
         alter table {APPLICATION} alter constraint integrity_approved_application_has_participant not enforced;
         alter table {QUEST} drop constraint integrity_quest_marker, add constraint integrity_quest_marker
@@ -955,12 +985,12 @@ def test_constraints_that_are_not_enforced(migrated: _Connection) -> None:
           not enforced
         """
     )
-    assert statuses(migrated) == {
+    damage = wrong(guarded)
+    assert named(damage) == {
         f"constraint integrity_approved_application_has_participant on {APPLICATION}": "not enforced",
         f"constraint integrity_quest_marker on {QUEST}": "not enforced",
     }
-    mend_by_hand(migrated)
-    assert statuses(migrated) == {}
+    assert mended(guarded, damage) == []
 
 
 class TestReading:
@@ -980,17 +1010,11 @@ class TestReading:
             f"trigger integrity_mark on {QUEST}": "disabled",
         }
         assert statuses_in_psql(guarded) == wanted
-        guarded.commit()
-        guarded.autocommit = True
         # The package asks the view when it may not ask the catalog with its own words.
         assert statuses(guarded) == wanted
-        guarded.execute(
-            "reset role; revoke all on schema integrity from guarded_reader;"
-            " revoke all on integrity.guard_status from guarded_reader"
-        )
 
-    def test_the_view_says_the_same_as_the_package(self, migrated: _Connection) -> None:
-        migrated.execute(
+    def test_the_view_says_the_same_as_the_package(self, guarded: _Connection) -> None:
+        guarded.execute(
             f"""
             alter table {QUEST} disable trigger all;
             drop view integrity.violation_summary cascade;
@@ -999,11 +1023,12 @@ class TestReading:
             grant select on integrity.event to public
             """
         )
-        assert len(statuses(migrated)) > 5
-        assert statuses_in_psql(migrated) == statuses(migrated)
+        found = statuses(guarded)
+        assert len(found) > 5
+        assert statuses_in_psql(guarded) == found
 
-    def test_a_view_that_lies_is_found_out(self, migrated: _Connection) -> None:
-        migrated.execute(
+    def test_a_view_that_lies_is_found_out(self, guarded: _Connection) -> None:
+        guarded.execute(
             f"""
             drop view integrity.guard_status cascade;
             create view integrity.guard_status as
@@ -1012,14 +1037,14 @@ class TestReading:
             drop trigger integrity_mark on {QUEST}
             """
         )
-        assert statuses_in_psql(migrated) == {}
-        assert statuses(migrated) == {
+        assert statuses_in_psql(guarded) == {}
+        damage = wrong(guarded)
+        assert named(damage) == {
             "view integrity.guard_status": "altered",
             "view integrity.metric": "missing",
             f"trigger integrity_mark on {QUEST}": "missing",
         }
-        mend_by_hand(migrated)
-        assert statuses(migrated) == {}
+        assert mended(guarded, damage) == []
 
     def test_a_manifest_written_anew_is_found_out_by_the_package(self, migrated: _Connection) -> None:
         migrated.execute(

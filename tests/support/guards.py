@@ -1,5 +1,6 @@
 """What the guards say, and mending by hand what they say."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -18,7 +19,12 @@ def wrong(connection: _Connection) -> list[guards.Guard]:
 
 def statuses(connection: _Connection) -> dict[str, str]:
     """Return the status of what is not ok."""
-    return {f"{guard.kind} {guard.identity}": guard.status for guard in wrong(connection)}
+    return named(wrong(connection))
+
+
+def named(found: Iterable[guards.Guard]) -> dict[str, str]:
+    """Return the status of each guard by its name."""
+    return {f"{guard.kind} {guard.identity}": guard.status for guard in found}
 
 
 def statuses_in_psql(connection: _Connection) -> dict[str, str]:
@@ -42,3 +48,19 @@ def mend_by_hand(connection: _Connection) -> list[str]:
             done.append(mend)
     connection.autocommit = False
     return done
+
+
+def mended(connection: _Connection, found: list[guards.Guard]) -> list[guards.Guard]:
+    """Run the mends of what was found wrong in the connection's transaction, and again until nothing has one.
+
+    Returns:
+        What is not ok then. None of the statements failed.
+    """
+    done: set[str] = set()
+    while mends := dict.fromkeys(guard.mend for guard in found if guard.damage and guard.mend):
+        for mend in mends:
+            assert mend not in done, f"did not help: {mend}"
+            connection.execute(mend.encode())
+            done.add(mend)
+        found = wrong(connection)
+    return found
