@@ -21,8 +21,8 @@ def _approve(connection: _Connection) -> None:
     connection.execute("update applications_application set status = 'approved' where id = %s", [application_id])
 
 
-def test_a_clean_database_has_no_such_row(migrated: _Connection) -> None:
-    assert "unfit" not in {status for (status,) in migrated.execute("select status from integrity.guard_status")}
+def test_a_clean_database_has_no_such_row(guarded: _Connection) -> None:
+    assert "unfit" not in {status for (status,) in guarded.execute("select status from integrity.guard_status")}
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,9 @@ def test_a_required_column_is_seen_and_gets_a_default(type_: str, value: object,
         "guild uuid not null",
     ],
 )
-def test_what_default_would_do_is_not_guessed(column: str, migrated: _Connection) -> None:
-    migrated.execute(f"alter table quests_questparticipant add column {column}".encode())
-    migrated.commit()
-    (found,) = wrong(migrated)
+def test_what_default_would_do_is_not_guessed(column: str, guarded: _Connection) -> None:
+    guarded.execute(f"alter table quests_questparticipant add column {column}".encode())
+    (found,) = wrong(guarded)
     assert (found.status, found.damage, found.mend) == ("unfit", True, None)
 
 
@@ -65,31 +64,27 @@ def test_what_default_would_do_is_not_guessed(column: str, migrated: _Connection
     "column",
     ["guild text", "guild text not null default ''", "guild bigint not null generated always as identity"],
 )
-def test_a_column_that_needs_no_value_fits(column: str, migrated: _Connection) -> None:
-    migrated.execute(f"alter table quests_questparticipant add column {column}".encode())
-    migrated.commit()
-    assert wrong(migrated) == []
+def test_a_column_that_needs_no_value_fits(column: str, guarded: _Connection) -> None:
+    guarded.execute(f"alter table quests_questparticipant add column {column}".encode())
+    assert wrong(guarded) == []
 
 
-def test_a_required_assignee_may_be_empty_again(migrated: _Connection) -> None:
-    migrated.execute("alter table quests_quest alter column assigned_to_id set not null")
-    migrated.commit()
-    (found,) = wrong(migrated)
+def test_a_required_assignee_may_be_empty_again(guarded: _Connection) -> None:
+    guarded.execute("alter table quests_quest alter column assigned_to_id set not null")
+    (found,) = wrong(guarded)
     assert (found.identity, found.status) == ("public.quests_quest.assigned_to_id", "unfit")
     assert found.mend == "alter table public.quests_quest alter column assigned_to_id drop not null"
 
 
-def test_a_removed_column_is_named(migrated: _Connection) -> None:
+def test_a_removed_column_is_named(guarded: _Connection) -> None:
     """Django's RemoveField drops with CASCADE: views of ours go along, and the column is the reason."""
-    migrated.execute("alter table quests_quest drop column completed_at cascade")
-    migrated.commit()
-    found = statuses(migrated)
+    guarded.execute("alter table quests_quest drop column completed_at cascade")
+    found = statuses(guarded)
     assert found["column public.quests_quest.completed_at"] == "unfit"
     assert found["view integrity.completed_quest_unfinished"] == "missing"
 
 
-def test_a_column_of_another_type_is_named(migrated: _Connection) -> None:
-    migrated.execute("alter table quests_questparticipant alter column progress_notes type bytea using ''")
-    migrated.commit()
-    (found,) = wrong(migrated)
+def test_a_column_of_another_type_is_named(guarded: _Connection) -> None:
+    guarded.execute("alter table quests_questparticipant alter column progress_notes type bytea using ''")
+    (found,) = wrong(guarded)
     assert (found.identity, found.mend) == ("public.quests_questparticipant.progress_notes", None)

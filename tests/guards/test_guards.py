@@ -5,7 +5,6 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -14,12 +13,12 @@ from xml.etree import ElementTree
 import psycopg
 import pytest
 from jsonschema import Draft202012Validator
-from pytest_postgresql.executors import NoopExecutor
 
 from checks import guards, migrate
 from checks.ddl import LockPolicy
+from tests.guards.conftest import UNHINDERED
 from tests.support import cli, factory, plant, proof
-from tests.support.database import another, copied, target_of, url_of
+from tests.support.database import another, target_of, url_of
 from tests.support.guards import mend_by_hand, mended, named, statuses, statuses_in_psql, wrong
 from tests.support.programs import program, psql
 
@@ -353,23 +352,6 @@ COMMITTED = {
     "a backfill to be done again",
     "a marker of another type",
 }
-UNHINDERED = "set allow_system_table_mods = on; set client_min_messages = error"
-
-
-@pytest.fixture(scope="module")
-def shared(migrated_server: NoopExecutor) -> Iterator[_Connection]:
-    """Yield the one connection to a migrated database in which nothing is committed."""
-    with copied(migrated_server, "guarded") as connection:
-        connection.execute(UNHINDERED)
-        connection.commit()
-        yield connection
-
-
-@pytest.fixture
-def guarded(shared: _Connection) -> Iterator[_Connection]:
-    """Yield a connection to a migrated database, in a transaction that cannot be committed and is rolled back."""
-    with shared.transaction(force_rollback=True):
-        yield shared
 
 
 @pytest.fixture

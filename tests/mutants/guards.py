@@ -66,6 +66,8 @@ def _ask(connection: _Connection, mutants: Sequence[Mutant]) -> tuple[dict[Mutan
     """Return what was refused, and what the guards call damaged while the rest is there."""
     with connection.transaction(force_rollback=True):
         refused = _apply(connection, mutants)
+        if len(refused) == len(mutants):
+            return refused, set()
         return refused, {guard.identity for guard in guards.damaged(connection)}
 
 

@@ -2,15 +2,17 @@
 
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from pytest_postgresql.executors import NoopExecutor
 
 from tests.mutants import guards, report
 from tests.mutants.catalog import Mutant, mutants
 from tests.support import mutation
-from tests.support.database import target_of
+from tests.support.database import copied, target_of
 from tests.support.templates import enforce
 
 _Connection = psycopg.Connection[Any]
@@ -18,27 +20,38 @@ _Connection = psycopg.Connection[Any]
 SEED = 20261123
 
 
-def test_the_document_lists_the_objects_of_today(migrated: _Connection) -> None:
+@pytest.fixture(scope="module")
+def shared(migrated_server: NoopExecutor) -> Iterator[_Connection]:
+    """Yield the one connection to a migrated database in which no mutant stays."""
+    with copied(migrated_server, "mutants") as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def today(shared: _Connection) -> list[Mutant]:
+    """Return every mutant."""
+    return mutants(shared)
+
+
+def test_the_document_lists_the_objects_of_today(today: list[Mutant]) -> None:
     """After a change that this does not like: make mutants."""
-    today = {(mutant.kind, mutant.subject) for mutant in mutants(migrated)}
-    assert report.listed(report.PATH.read_text()) == today
+    assert report.listed(report.PATH.read_text()) == {(mutant.kind, mutant.subject) for mutant in today}
 
 
-def test_every_constraint_trigger_function_and_view_has_mutants(migrated: _Connection) -> None:
-    guarded = migrated.execute(
+def test_every_constraint_trigger_function_and_view_has_mutants(shared: _Connection, today: list[Mutant]) -> None:
+    guarded = shared.execute(
         "select kind, identity from integrity.guard where kind in ('constraint', 'trigger', 'function', 'view')"
     ).fetchall()
-    assert set(guarded) - {(mutant.kind, mutant.subject) for mutant in mutants(migrated)} == set()
+    assert set(guarded) - {(mutant.kind, mutant.subject) for mutant in today} == set()
 
 
-def test_every_mutant_has_a_name_of_its_own(migrated: _Connection) -> None:
-    found = mutants(migrated)
-    assert len({mutant.name for mutant in found}) == len(found)
+def test_every_mutant_has_a_name_of_its_own(today: list[Mutant]) -> None:
+    assert len({mutant.name for mutant in today}) == len(today)
 
 
-def test_every_argument_is_about_a_mutant_of_today(migrated: _Connection) -> None:
+def test_every_argument_is_about_a_mutant_of_today(today: list[Mutant]) -> None:
     """One that is not has lost its mutant to a change of sql/: it goes, or gets the new name."""
-    assert report.idle_arguments(mutants(migrated)) == []
+    assert report.idle_arguments(today) == []
 
 
 def test_a_test_killed_no_mutant_that_is_argued() -> None:
@@ -47,17 +60,16 @@ def test_a_test_killed_no_mutant_that_is_argued() -> None:
     assert [name for name in killed if report.argument(Mutant("", "", "", name)) is not None] == []
 
 
-def test_the_guards_notice(migrated: _Connection) -> None:
-    chosen = _slice(mutants(migrated))
-    verdicts = dict(guards.judge(migrated, chosen))
+def test_the_guards_notice(shared: _Connection, today: list[Mutant]) -> None:
+    chosen = _slice(today)
+    verdicts = dict(guards.judge(shared, chosen))
     possible = [mutant for mutant in chosen if verdicts[mutant].refused is None]
     assert len(possible) > 250
     assert [mutant.name for mutant in possible if not verdicts[mutant].noticed] == []
 
 
-def test_the_guards_notice_what_is_enforced_on_request(migrated: _Connection) -> None:
-    before = {mutant.name for mutant in mutants(migrated)}
-    migrated.commit()
+def test_the_guards_notice_what_is_enforced_on_request(migrated: _Connection, today: list[Mutant]) -> None:
+    before = {mutant.name for mutant in today}
     migrated.autocommit = True
     enforce(migrated)
     migrated.autocommit = False

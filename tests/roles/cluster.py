@@ -17,6 +17,8 @@ Connection = psycopg.Connection[Any]
 
 OWNER, APP, DBA = "peerquest_owner", "peerquest_app", "postgres"
 ROLES = ("integrity_reader", "integrity_operator", "integrity_owner")
+# The last revision that knows of no role.
+BEFORE_ROLES = "0010_repair"
 
 # Another team's table, which refers to participants.
 BADGES = f"""
@@ -104,6 +106,11 @@ class Cluster:
     running: server.Server
     databases: list[Database] = field(default_factory=list)
 
+    def admit(self) -> None:
+        """Create `OWNER`, who owns the app's tables, and `APP`, who writes them."""
+        for role in (OWNER, APP):
+            self.run(f"create role {role} login")
+
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement as the superuser, in no database in particular."""
         return Database(self.running, "postgres").run(DBA, statement)
@@ -132,12 +139,50 @@ class Cluster:
             )
         return database
 
+    def has(self, database: Database) -> bool:
+        """Return whether a database exists."""
+        return bool(self.run(f"select 1 from pg_database where datname = '{database.name}'"))
+
+    def drop(self, database: Database) -> None:
+        """Drop a database of the test."""
+        self.run(f"drop database if exists {database.name} with (force)")
+        self.databases.remove(database)
+
+    def copy(self, template: Database, name: str = "peerquest") -> Database:
+        """Create a database as another is, to which nobody is connected."""
+        self.run(f"create database {name} template {template.name} owner {OWNER}")
+        copy = Database(self.running, name, template.schema)
+        self.databases.append(copy)
+        return copy
+
+    def begun(self, adopted: bool, name: str = "peerquest", revision: str = BEFORE_ROLES) -> Database:
+        """Create a database that `OWNER`, who may create no roles, has migrated to a revision.
+
+        It is a copy of a template that the first call makes and that no role of the layer has a part in.
+
+        Args:
+            adopted: Whether it had the tables of a live app before, or none.
+            name: Its name.
+            revision: The revision.
+        """
+        template = Database(self.running, f"{'adopted' if adopted else 'empty'}_{revision}")
+        if not self.has(template):
+            assert self.roles() == set()
+            self.databases.remove(self.database(template.name))
+            if adopted:
+                template.adopt()
+            template.upgrade(revision=revision)
+        return self.copy(template, name)
+
     def clean(self) -> None:
-        """Drop every database and role of the test."""
-        for database in self.databases:
-            self.run(f"drop database if exists {database.name} with (force)")
-        self.databases.clear()
-        rest = "select rolname from pg_roles where rolname not like 'pg\\_%' and rolname <> 'postgres'"
+        """Drop every database and role of the test, but `OWNER` and `APP`, who then are no more than at first."""
+        for database in [*self.databases]:
+            self.drop(database)
+        rest = (
+            "select rolname from pg_roles where rolname not like 'pg\\_%' "
+            f"and rolname not in ('{DBA}', '{OWNER}', '{APP}')"
+        )
         for (name,) in self.run(rest):
             self.run(f"drop owned by {name}")
             self.run(f"drop role {name}")
+        self.run(f"alter role {OWNER} nocreaterole")

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from checks import server
-from tests.roles.cluster import APP, OWNER, Cluster, Database
+from checks import migrate, server
+from tests.roles.cluster import OWNER, Cluster, Database
+from tests.support.database import KEEP_MEMORY
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -13,28 +14,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of who migrates and what is there, every run takes two of the four pairs, which have each of both."""
     for item in items:
         chosen = item.callspec.params if hasattr(item, "callspec") else {}
-        if (chosen.get("creates_roles"), chosen.get("database")) in {("plain", "empty"), ("createrole", "adopted")}:
+        started = chosen.get("database", chosen.get("begun"))
+        if (chosen.get("creates_roles"), started) in {("plain", "empty"), ("createrole", "adopted")}:
             item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[server.Server]:
-    with server.throwaway() as found:
+    with server.throwaway(environment=KEEP_MEMORY) as found:
+        Cluster(found).admit()
         yield found
 
 
 @pytest.fixture
 def cluster(running: server.Server) -> Iterator[Cluster]:
-    """A cluster in which nobody may create roles but the superuser."""
-    yield from cleaned(running)
-
-
-def cleaned(running: server.Server) -> Iterator[Cluster]:
-    """Yield a cluster with the app's two roles, and drop what became of it."""
+    """A cluster with the app's two roles, in which nobody may create roles but the superuser."""
     found = Cluster(running)
-    found.clean()
-    found.run(f"create role {OWNER} login")
-    found.run(f"create role {APP} login")
     yield found
     found.clean()
 
@@ -54,3 +49,15 @@ def database(request: pytest.FixtureRequest, cluster: Cluster) -> Database:
     if request.param == "adopted":
         made.adopt()
     return made
+
+
+@pytest.fixture(params=["empty", "adopted"])
+def begun(request: pytest.FixtureRequest, cluster: Cluster) -> Database:
+    """The same, migrated as far as no role of the layer is needed: the rest is what a test of the roles is about."""
+    return cluster.begun(request.param == "adopted")
+
+
+@pytest.fixture(params=["empty", "adopted"])
+def plain(request: pytest.FixtureRequest, cluster: Cluster) -> Database:
+    """The same, migrated to the end by `OWNER` without the right to create roles."""
+    return cluster.begun(request.param == "adopted", revision=migrate.head_revision())

@@ -175,8 +175,7 @@ def main() -> None:
     """Write the file anew."""
     with server.throwaway() as running:
         cluster = Cluster(running)
-        cluster.run(f"create role {OWNER} login")
-        cluster.run(f"create role {APP} login")
+        cluster.admit()
         with migrated(cluster).session(DBA) as connection:
             EXPECTED.write_text(matrix(connection))
 

@@ -20,21 +20,20 @@ def mend(database: Database, user: str = DBA) -> None:
 
 
 @pytest.mark.parametrize("user", [DBA, OWNER])
-def test_all_is_well_whoever_migrated(creates_roles: bool, database: Database, user: str) -> None:
-    database.upgrade()
-    assert statuses(database, user) == {}
+def test_all_is_well_whoever_migrated(creates_roles: bool, begun: Database, user: str) -> None:
+    begun.upgrade()
+    assert statuses(begun, user) == {}
 
 
-def test_all_is_well_after_a_dba_did_the_rest(database: Database, cluster: Cluster) -> None:
-    database.upgrade()
+def test_all_is_well_after_a_dba_did_the_rest(plain: Database, cluster: Cluster) -> None:
     for role in ROLES:
         cluster.run(f"create role {role} nologin")
     # Roles that exist are no damage where nobody has given them anything.
-    assert statuses(database) == {}
-    database.run(DBA, "grant select on integrity.event to integrity_reader with grant option")
-    database.run(DBA, "grant delete on public.users_user to integrity_owner")
-    assert database.run(DBA, "select * from integrity.grant_roles()") == []
-    assert statuses(database) == {
+    assert statuses(plain) == {}
+    plain.run(DBA, "grant select on integrity.event to integrity_reader with grant option")
+    plain.run(DBA, "grant delete on public.users_user to integrity_owner")
+    assert plain.run(DBA, "select * from integrity.grant_roles()") == []
+    assert statuses(plain) == {
         "table integrity.event": "wrong owner",
         "rights table public.users_user": "unexpected object",
     }
@@ -88,8 +87,8 @@ def test_readers_and_operators_see_the_guards(database: Database, cluster: Clust
         cluster.run("drop role someone")
 
 
-def test_the_tables_owner_mends_without_being_a_superuser(creates_roles: bool, database: Database) -> None:
-    database.upgrade()
+def test_the_tables_owner_mends_without_being_a_superuser(creates_roles: bool, begun: Database) -> None:
+    begun.upgrade()
     for statement in (
         "alter table public.quests_quest disable trigger all",
         "alter table public.applications_application drop constraint integrity_approved_application_has_participant",
@@ -99,8 +98,8 @@ def test_the_tables_owner_mends_without_being_a_superuser(creates_roles: bool, d
         "grant select on integrity.event to public",
         "alter table integrity.event disable trigger all",
     ):
-        database.run(DBA, statement)
-    assert len(statuses(database)) > 10
-    mend(database, OWNER)
-    assert statuses(database) == {}
-    assert len(database.owners()) == 1
+        begun.run(DBA, statement)
+    assert len(statuses(begun)) > 10
+    mend(begun, OWNER)
+    assert statuses(begun) == {}
+    assert len(begun.owners()) == 1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from psycopg import errors
 
-from tests.roles.cluster import APP, BADGES, DBA, OWNER, ROLES, Cluster, Database
+from tests.roles.cluster import APP, BADGES, BEFORE_ROLES, DBA, OWNER, ROLES, Cluster, Database
 from tests.support import factory
 from tests.support.catalog import rewritten, written_grants
 from tests.support.cli import finish, spawn
@@ -78,64 +78,63 @@ class TestTheTablesOwner:
         assert database.owners() == {"integrity_owner"}
         assert database.run(OWNER, "select * from integrity.grant_roles()") == []
 
-    def test_the_app_works_and_needs_nothing_new(self, creates_roles: bool, database: Database) -> None:
-        database.upgrade()
-        database.admit_app()
-        assert database.owners() == {"integrity_owner" if creates_roles else OWNER}
-        approval_works(database, APP)
-        approval_works(database, OWNER)
+    def test_the_app_works_and_needs_nothing_new(self, creates_roles: bool, begun: Database) -> None:
+        begun.upgrade()
+        begun.admit_app()
+        assert begun.owners() == {"integrity_owner" if creates_roles else OWNER}
+        approval_works(begun, APP)
+        approval_works(begun, OWNER)
 
-    def test_goes_down_and_up_again(self, creates_roles: bool, database: Database, cluster: Cluster) -> None:
-        database.upgrade()
-        database.downgrade()
+    def test_goes_down_and_up_again(self, creates_roles: bool, begun: Database, cluster: Cluster) -> None:
+        begun.upgrade()
+        begun.downgrade()
         assert cluster.roles() == set()
-        assert database.run(DBA, "select to_regnamespace('integrity')") == [(None,)]
-        assert database.run(DBA, "select count(*) from pg_default_acl") == [(0,)]
-        database.upgrade()
-        database.downgrade(revision="0010_repair")
-        assert database.owners() == {OWNER}
-        database.upgrade()
-        database.admit_app()
-        approval_works(database, APP)
+        assert begun.run(DBA, "select to_regnamespace('integrity')") == [(None,)]
+        assert begun.run(DBA, "select count(*) from pg_default_acl") == [(0,)]
+        begun.upgrade()
+        begun.downgrade(revision=BEFORE_ROLES)
+        assert begun.owners() == {OWNER}
+        begun.upgrade()
+        begun.admit_app()
+        approval_works(begun, APP)
 
-    def test_goes_on_after_a_dba_granted_the_roles(self, database: Database, cluster: Cluster) -> None:
-        database.upgrade()
+    def test_goes_on_after_a_dba_granted_the_roles(self, plain: Database, cluster: Cluster) -> None:
         for role in ROLES:
             cluster.run(f"create role {role} nologin")
-        assert database.run(DBA, "select * from integrity.grant_roles()") == []
-        assert database.owners() == {"integrity_owner"}
-        database.admit_app()
-        approval_works(database, APP)
-        database.downgrade(revision="0010_repair")
-        database.upgrade()
-        assert database.owners() == {"integrity_owner"}
-        database.downgrade()
+        assert plain.run(DBA, "select * from integrity.grant_roles()") == []
+        assert plain.owners() == {"integrity_owner"}
+        plain.admit_app()
+        approval_works(plain, APP)
+        plain.downgrade(revision=BEFORE_ROLES)
+        plain.upgrade()
+        assert plain.owners() == {"integrity_owner"}
+        plain.downgrade()
 
     def test_with_roles_that_a_dba_made_before(
-        self, database: Database, cluster: Cluster, capfd: pytest.CaptureFixture[str]
+        self, begun: Database, cluster: Cluster, capfd: pytest.CaptureFixture[str]
     ) -> None:
         for role in ROLES:
             cluster.run(f"create role {role} nologin")
         cluster.run(f"grant integrity_owner to {OWNER}")
-        database.upgrade()
+        begun.upgrade()
         assert left_to_dba(capfd.readouterr().err) == []
-        assert database.owners() == {"integrity_owner"}
+        assert begun.owners() == {"integrity_owner"}
 
     def test_with_roles_but_no_member_of_the_owner(
-        self, database: Database, cluster: Cluster, capfd: pytest.CaptureFixture[str]
+        self, begun: Database, cluster: Cluster, capfd: pytest.CaptureFixture[str]
     ) -> None:
         for role in ROLES:
             cluster.run(f"create role {role} nologin")
-        database.upgrade()
+        begun.upgrade()
         said = left_to_dba(capfd.readouterr().err)
         assert said == [
             f"grant integrity_owner to {OWNER};",
             "select * from integrity.grant_roles();",
             f"-- {OWNER} owns the layer, not integrity_owner: {OWNER} is no member of integrity_owner",
         ]
-        assert database.owners() == {OWNER}
+        assert begun.owners() == {OWNER}
         # What needs no owner is granted all the same.
-        assert database.run(DBA, "select has_table_privilege('integrity_reader', 'integrity.event', 'select')") == [
+        assert begun.run(DBA, "select has_table_privilege('integrity_reader', 'integrity.event', 'select')") == [
             (True,)
         ]
 
@@ -160,14 +159,13 @@ class TestTheTablesOwner:
         approval_works(made, APP)
         made.downgrade()
 
-    def test_waits_for_who_reads_the_layer(self, database: Database, cluster: Cluster) -> None:
+    def test_waits_for_who_reads_the_layer(self, begun: Database, cluster: Cluster) -> None:
         """And lets go between attempts, as with the app's tables."""
         cluster.run(f"alter role {OWNER} createrole")
-        database.upgrade(revision="0010_repair")
-        with database.session(DBA) as reader:
+        with begun.session(DBA) as reader:
             with reader.transaction():
                 reader.execute("select * from integrity.rule")
-                upgrade = spawn(database.url(OWNER), "upgrade", "-x", "lock-timeout=100ms")
+                upgrade = spawn(begun.url(OWNER), "upgrade", "-x", "lock-timeout=100ms")
                 assert upgrade.stderr is not None
                 said = ""
                 while "trying again" not in said:
@@ -175,7 +173,7 @@ class TestTheTablesOwner:
                     assert line, f"it did not wait: {said}"
                     said += line
             ran = finish(upgrade)
-        assert (ran.code, database.owners()) == (0, {"integrity_owner"}), ran.err
+        assert (ran.code, begun.owners()) == (0, {"integrity_owner"}), ran.err
 
     def test_a_schema_that_only_a_dba_can_open(self, cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
         """The tables' owner may use the app's schema and not pass that on: then integrity_owner is of no use."""
@@ -213,9 +211,8 @@ class TestTheCluster:
         self, cluster: Cluster, capfd: pytest.CaptureFixture[str]
     ) -> None:
         cluster.run(f"alter role {OWNER} createrole")
-        first, second = cluster.database("first"), cluster.database("second")
+        first, second = (cluster.begun(adopted=True, name=name) for name in ("first", "second"))
         for each in (first, second):
-            each.adopt()
             each.upgrade()
             each.admit_app()
         capfd.readouterr()
@@ -233,7 +230,7 @@ class TestTheCluster:
 
     def test_a_role_that_somebody_was_given_stays(self, cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
         cluster.run(f"alter role {OWNER} createrole")
-        made = cluster.database()
+        made = cluster.begun(adopted=False)
         made.upgrade()
         cluster.run("create role grafana login")
         cluster.run("grant integrity_reader to grafana")
@@ -243,10 +240,10 @@ class TestTheCluster:
         assert cluster.roles() == {"integrity_reader"}
 
     def test_a_role_that_others_made_is_left_to_them(self, cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
+        made = cluster.begun(adopted=False)
         for role in ROLES:
             cluster.run(f"create role {role} nologin")
         cluster.run(f"grant integrity_owner to {OWNER}")
-        made = cluster.database()
         made.upgrade()
         capfd.readouterr()
         made.downgrade()
@@ -255,9 +252,7 @@ class TestTheCluster:
 
     def test_two_databases_migrated_at_once(self, cluster: Cluster) -> None:
         cluster.run(f"alter role {OWNER} createrole")
-        both = [cluster.database(name) for name in ("first", "second")]
-        for each in both:
-            each.upgrade(revision="0010_repair")
+        both = [cluster.begun(adopted=False, name=name) for name in ("first", "second")]
         ran = [finish(process) for process in [spawn(each.url(OWNER), "upgrade") for each in both]]
         assert [(each.code, left_to_dba(each.err)) for each in ran] == [(0, [])] * 2
         assert [each.owners() for each in both] == [{"integrity_owner"}] * 2
@@ -280,6 +275,11 @@ class TestWhatKeepsTheOwnerOut:
         made.adopt()
         return made
 
+    @pytest.fixture
+    def begun(self, cluster: Cluster) -> Database:
+        cluster.run(f"alter role {OWNER} createrole")
+        return cluster.begun(adopted=True)
+
     def obstacles(self, database: Database) -> list[str]:
         return [obstacle for (obstacle,) in database.run(OWNER, "select * from integrity.owner_obstacle")]
 
@@ -294,19 +294,19 @@ class TestWhatKeepsTheOwnerOut:
         approval_works(adopted, APP)
         assert adopted.run(OWNER, "select count(*) from app_audit") == [(1,)]
 
-    def test_a_trigger_that_came_later_and_went(self, adopted: Database) -> None:
-        adopted.upgrade()
-        adopted.run(OWNER, self.AUDIT)
-        adopted.admit_app()
+    def test_a_trigger_that_came_later_and_went(self, begun: Database) -> None:
+        begun.upgrade()
+        begun.run(OWNER, self.AUDIT)
+        begun.admit_app()
         # It fails closed, and says on what.
         with pytest.raises(errors.InsufficientPrivilege, match="app_audit"):
-            approval_works(adopted, APP)
-        adopted.run(OWNER, "select * from integrity.grant_roles()")
-        assert adopted.owners() == {OWNER}
-        approval_works(adopted, APP)
-        adopted.run(OWNER, "drop trigger app_note on quests_questparticipant")
-        adopted.run(OWNER, "select * from integrity.grant_roles()")
-        assert adopted.owners() == {"integrity_owner"}
+            approval_works(begun, APP)
+        begun.run(OWNER, "select * from integrity.grant_roles()")
+        assert begun.owners() == {OWNER}
+        approval_works(begun, APP)
+        begun.run(OWNER, "drop trigger app_note on quests_questparticipant")
+        begun.run(OWNER, "select * from integrity.grant_roles()")
+        assert begun.owners() == {"integrity_owner"}
 
     def test_a_trigger_with_its_owners_rights_is_none(self, adopted: Database) -> None:
         adopted.run(OWNER, self.AUDIT)
@@ -327,23 +327,23 @@ class TestWhatKeepsTheOwnerOut:
         assert adopted.owners() == {OWNER}
         approval_works(adopted, APP)
 
-    def test_row_level_security_does_not_stop_a_role_that_may_pass(self, adopted: Database, cluster: Cluster) -> None:
-        adopted.upgrade()
-        adopted.run(OWNER, "alter table applications_application enable row level security")
-        adopted.run(OWNER, f"create policy mine on applications_application to {APP} using (true)")
+    def test_row_level_security_does_not_stop_a_role_that_may_pass(self, begun: Database, cluster: Cluster) -> None:
+        begun.upgrade()
+        begun.run(OWNER, "alter table applications_application enable row level security")
+        begun.run(OWNER, f"create policy mine on applications_application to {APP} using (true)")
         cluster.run("alter role integrity_owner bypassrls")
-        assert self.obstacles(adopted) == []
-        adopted.admit_app()
-        approval_works(adopted, APP)
+        assert self.obstacles(begun) == []
+        begun.admit_app()
+        approval_works(begun, APP)
 
     @pytest.mark.parametrize("attribute", ["login", "superuser"])
     def test_an_owner_that_is_more_than_that(self, attribute: str, cluster: Cluster) -> None:
+        made = cluster.begun(adopted=False)
         for role in ROLES:
             cluster.run(f"create role {role} nologin")
         cluster.run(f"alter role integrity_owner {attribute}")
         if attribute == "login":
             cluster.run(f"grant integrity_owner to {OWNER}")
-        made = cluster.database()
         made.upgrade()
         assert "integrity_owner can log in or is a superuser" in self.obstacles(made)
         assert made.owners() == {OWNER}
@@ -396,8 +396,7 @@ class TestNoTrace:
 
     def test_is_left_on_a_table_that_refers_no_more(self, cluster: Cluster) -> None:
         cluster.run(f"alter role {OWNER} createrole")
-        made = cluster.database()
-        made.adopt()
+        made = cluster.begun(adopted=True)
         made.run(DBA, BADGES)
         made.upgrade()
         may = "select has_table_privilege('integrity_owner', 'rewards.badge', 'select')"
@@ -428,8 +427,7 @@ class TestNoTrace:
     def test_is_left_of_a_right_that_somebody_else_gave(self, cluster: Cluster) -> None:
         """Ours go; what a DBA gave a role for another purpose stays, and the role with it."""
         cluster.run(f"alter role {OWNER} createrole")
-        made = cluster.database()
-        made.adopt()
+        made = cluster.begun(adopted=True)
         made.upgrade()
         made.run(OWNER, "create table report (id bigint); grant select on report to integrity_reader")
         made.downgrade()

@@ -10,9 +10,9 @@ from psycopg import errors
 from checks import server
 from tests.roles import privileges
 from tests.roles.cluster import APP, BADGES, DBA, OWNER, Cluster, Database
-from tests.roles.conftest import cleaned
 from tests.support import factory, plant
 from tests.support.cli import Ran, run_at
+from tests.support.database import KEEP_MEMORY
 
 READER, OPERATOR = "auditor", "operator"
 
@@ -20,12 +20,21 @@ READER, OPERATOR = "auditor", "operator"
 MAINTAIN = 17
 
 
-@pytest.fixture
-def layer(cluster: Cluster) -> Database:
-    """A live app's database with the layer, migrated by the tables' owner; a reader and an operator."""
-    made = privileges.migrated(cluster)
-    _people(cluster)
-    return made
+@pytest.fixture(scope="module")
+def populated() -> Iterator[Cluster]:
+    """A server of its own, where the layer's roles stay as they are: they have a reader and an operator."""
+    with server.throwaway(environment=KEEP_MEMORY) as running:
+        found = Cluster(running)
+        found.admit()
+        privileges.migrated(found)
+        _people(found)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def layer(populated: Cluster) -> Database:
+    """A live app's database with the layer, migrated by the tables' owner, that no test changes."""
+    return populated.databases[0]
 
 
 def _people(cluster: Cluster) -> None:
@@ -38,8 +47,8 @@ CREATE = """'{"missing_participant": "create"}'"""
 
 
 class TestTheMatrix:
-    def test_is_as_expected(self, cluster: Cluster) -> None:
-        with privileges.migrated(cluster).session(DBA) as connection:
+    def test_is_as_expected(self, layer: Database) -> None:
+        with layer.session(DBA) as connection:
             found = privileges.matrix(connection)
         assert found == privileges.EXPECTED.read_text(), "see tests/roles/privileges.py"
 
@@ -99,7 +108,7 @@ class TestTheMatrix:
         } | more
         assert not any(subject.startswith("definer") for subject in may)
 
-    def test_maintain_is_for_owners(self, layer: Database, cluster: Cluster) -> None:
+    def test_maintain_is_for_owners(self, layer: Database) -> None:
         with layer.session(DBA) as connection:
             if connection.info.server_version // 10000 < MAINTAIN:
                 pytest.skip("this PostgreSQL has no privilege MAINTAIN")
@@ -112,7 +121,7 @@ class TestTheMatrix:
         assert {role for (role,) in held} == {"integrity_owner", OWNER}
 
     def test_what_the_owner_creates_later_is_closed(self, layer: Database) -> None:
-        with layer.session(DBA) as connection:
+        with layer.session(DBA) as connection, connection.transaction(force_rollback=True):
             connection.execute("set role integrity_owner")
             connection.execute("create function integrity.later() returns int language sql as 'select 1'")
             connection.execute("create table integrity.later (id bigint generated always as identity)")
@@ -144,15 +153,6 @@ class TestTheMatrix:
 
 class TestRefused:
     """What the matrix denies is refused for real."""
-
-    # What is refused changes nothing: one database for all of them.
-    @pytest.fixture(scope="class")
-    @classmethod
-    def layer(cls, running: server.Server) -> Iterator[Database]:
-        for cluster in cleaned(running):
-            made = privileges.migrated(cluster)
-            _people(cluster)
-            yield made
 
     @pytest.mark.parametrize("who", [APP, READER, OPERATOR])
     @pytest.mark.parametrize(
@@ -230,23 +230,25 @@ class TestRefused:
             layer.run(who, statement)
 
 
-def dirty(cluster: Cluster, migrator: str) -> Database:
-    """Attach the layer to a database that breaks every rule."""
-    cluster.run(f"alter role {OWNER} createrole")
-    made = cluster.database()
-    made.adopt()
-    with made.session(OWNER) as connection, connection.transaction():
-        plant.everything(connection)
-        factory.user(connection, username="bob")
-    made.upgrade(migrator)
-    _people(cluster)
-    return made
+def dirty(cluster: Cluster, migrator: str, name: str) -> Database:
+    """Create a database that broke every rule when the layer was attached to it; the first one is the template."""
+    template = Database(cluster.running, f"dirty_{migrator}")
+    if not cluster.has(template):
+        made = cluster.database(template.name)
+        made.adopt()
+        with made.session(OWNER) as connection, connection.transaction():
+            plant.everything(connection)
+            factory.user(connection, username="bob")
+        made.upgrade(migrator)
+    return cluster.copy(template, name)
 
 
 class TestAtTheCommandLine:
     @pytest.fixture(params=[OWNER, DBA])
-    def dirty(self, request: pytest.FixtureRequest, cluster: Cluster) -> Database:
-        return dirty(cluster, request.param)
+    def dirty(self, request: pytest.FixtureRequest, populated: Cluster) -> Iterator[Database]:
+        made = dirty(populated, request.param, "dirty")
+        yield made
+        populated.drop(made)
 
     def ran(self, database: Database, who: str, *arguments: str) -> Ran:
         return run_at(database.url(who), *arguments)
@@ -312,35 +314,25 @@ class TestAtTheCommandLine:
         ]
         assert dirty.run(OPERATOR, "select count(*) from integrity.violations where key = %s", key) == [(0,)]
 
-    def test_operators_merge_duplicates_that_other_schemas_refer_to(self, cluster: Cluster) -> None:
-        cluster.run(f"alter role {OWNER} createrole")
-        made = cluster.database()
+    def test_operators_merge_duplicates_that_other_schemas_refer_to(self, populated: Cluster) -> None:
+        made = populated.database("merged")
         made.adopt()
         made.run(DBA, BADGES)
         with made.session(OWNER) as connection, connection.transaction():
             plant.duplicate_participant(connection)
         made.run(OWNER, "insert into rewards.badge (participant_id) select id from quests_questparticipant")
         made.upgrade()
-        _people(cluster)
         assert made.owners() == {"integrity_owner"}
         ran = self.ran(made, OPERATOR, "audit", *FIX, "--rule", "duplicate_participant")
         assert "error:" not in ran.err, ran.err
         left = "select count(*), count(distinct participant_id) from rewards.badge"
         assert made.run(DBA, left) == [(2, 1)]
 
-    def test_operators_do_what_the_owner_does(self, cluster: Cluster) -> None:
+    def test_operators_do_what_the_owner_does(self, populated: Cluster) -> None:
         """The same rows in the end, whoever repairs."""
         ends = []
         for name, who in (("by_operator", OPERATOR), ("by_owner", OWNER)):
-            made = cluster.database(name)
-            made.adopt()
-            with made.session(OWNER) as connection, connection.transaction():
-                plant.everything(connection)
-            made.upgrade(DBA)
-            if not ends:
-                _people(cluster)
-            else:
-                cluster.run(f"grant integrity_owner to {OWNER}")
+            made = dirty(populated, DBA, name)
             self.ran(made, who, "audit", *FIX)
             ends.append(
                 sorted(
