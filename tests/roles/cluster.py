@@ -1,6 +1,6 @@
 """A PostgreSQL of its own, because roles belong to the whole cluster, with an owner of the app's tables and the app."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,40 +139,47 @@ class Cluster:
             )
         return database
 
-    def has(self, database: Database) -> bool:
-        """Return whether a database exists."""
-        return bool(self.run(f"select 1 from pg_database where datname = '{database.name}'"))
-
     def drop(self, database: Database) -> None:
         """Drop a database of the test."""
         self.run(f"drop database if exists {database.name} with (force)")
         self.databases.remove(database)
 
-    def copy(self, template: Database, name: str = "peerquest") -> Database:
-        """Create a database as another is, to which nobody is connected."""
-        self.run(f"create database {name} template {template.name} owner {OWNER}")
-        copy = Database(self.running, name, template.schema)
-        self.databases.append(copy)
-        return copy
+    def copy(self, template: str, name: str, fill: Callable[[Database], None]) -> Database:
+        """Create a database as a copy of a template, which is filled by the first call and outlives the test.
+
+        Args:
+            template: The name of the template.
+            name: The name of the copy.
+            fill: Fills a database that has nothing but the schema.
+        """
+        if not self.run(f"select 1 from pg_database where datname = '{template}'"):
+            unfinished = self.database("unfinished")
+            fill(unfinished)
+            self.run(f"alter database {unfinished.name} rename to {template}")
+            self.databases.remove(unfinished)
+        self.run(f"create database {name} template {template} owner {OWNER}")
+        made = Database(self.running, name)
+        self.databases.append(made)
+        return made
 
     def begun(self, adopted: bool, name: str = "peerquest", revision: str = BEFORE_ROLES) -> Database:
         """Create a database that `OWNER`, who may create no roles, has migrated to a revision.
 
-        It is a copy of a template that the first call makes and that no role of the layer has a part in.
+        No role of the layer has a part in it, nor in its template: each test has the roles that it makes.
 
         Args:
             adopted: Whether it had the tables of a live app before, or none.
             name: Its name.
             revision: The revision.
         """
-        template = Database(self.running, f"{'adopted' if adopted else 'empty'}_{revision}")
-        if not self.has(template):
+
+        def fill(database: Database) -> None:
             assert self.roles() == set()
-            self.databases.remove(self.database(template.name))
             if adopted:
-                template.adopt()
-            template.upgrade(revision=revision)
-        return self.copy(template, name)
+                database.adopt()
+            database.upgrade(revision=revision)
+
+        return self.copy(f"{'adopted' if adopted else 'empty'}_{revision}", name, fill)
 
     def clean(self) -> None:
         """Drop every database and role of the test, but `OWNER` and `APP`, who then are no more than at first."""

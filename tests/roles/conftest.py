@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from checks import migrate, server
+from checks import server
 from tests.roles.cluster import OWNER, Cluster, Database
 from tests.support.database import KEEP_MEMORY
 
@@ -60,4 +60,4 @@ def begun(request: pytest.FixtureRequest, cluster: Cluster) -> Database:
 @pytest.fixture(params=["empty", "adopted"])
 def plain(request: pytest.FixtureRequest, cluster: Cluster) -> Database:
     """The same, migrated to the end by `OWNER` without the right to create roles."""
-    return cluster.begun(request.param == "adopted", revision=migrate.head_revision())
+    return cluster.begun(request.param == "adopted", revision="head")

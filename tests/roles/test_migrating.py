@@ -463,7 +463,7 @@ def test_the_django_app_on_tables_that_the_migrations_created(creates_roles: boo
     from tests.django_app import database as django
     from tests.django_app.flows import World
 
-    made = cluster.database()
+    made = cluster.begun(adopted=False)
     made.upgrade()
     django.create_missing_tables(made.url(OWNER))
     made.admit_app()

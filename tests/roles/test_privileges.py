@@ -231,16 +231,16 @@ class TestRefused:
 
 
 def dirty(cluster: Cluster, migrator: str, name: str) -> Database:
-    """Create a database that broke every rule when the layer was attached to it; the first one is the template."""
-    template = Database(cluster.running, f"dirty_{migrator}")
-    if not cluster.has(template):
-        made = cluster.database(template.name)
-        made.adopt()
-        with made.session(OWNER) as connection, connection.transaction():
+    """Create a database that broke every rule when the layer was attached to it."""
+
+    def fill(database: Database) -> None:
+        database.adopt()
+        with database.session(OWNER) as connection, connection.transaction():
             plant.everything(connection)
             factory.user(connection, username="bob")
-        made.upgrade(migrator)
-    return cluster.copy(template, name)
+        database.upgrade(migrator)
+
+    return cluster.copy(f"dirty_{migrator}", name, fill)
 
 
 class TestAtTheCommandLine:
