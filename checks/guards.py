@@ -82,7 +82,8 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy = ddl.USUAL
     Raises:
         UserError: the manifest was altered, and with it perhaps what it says to run.
     """
-    if any(guard.kind == "manifest" for guard in damaged(connection)):
+    damage = damaged(connection)
+    if any(guard.kind == "manifest" for guard in damage):
         raise UserError(
             "the manifest integrity.guard is not as the migrations wrote it, so its statements were not run: write it "
             "anew with `quest-integrity downgrade 0011_roles` and `quest-integrity upgrade`, then compare it with "
@@ -91,7 +92,7 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy = ddl.USUAL
     # An object keeps the operators and functions that its definition found: only PostgreSQL's own will do.
     connection.execute("set search_path = pg_catalog, pg_temp")
     tried: set[Guard] = set()
-    while found := [guard for guard in damaged(connection) if guard.mend and guard not in tried]:
+    while found := [guard for guard in damage if guard.mend and guard not in tried]:
         tried.update(found)
         # Several guards can have one statement.
         for mend, guard in {str(guard.mend): guard for guard in found if not _is_building(guard)}.items():
@@ -100,6 +101,7 @@ def mend(connection: psycopg.Connection[Any], policy: ddl.LockPolicy = ddl.USUAL
                 render.say(f"ran: {mend}")
             except psycopg.Error as error:
                 render.say(f"{guard.kind} {guard.identity} cannot be repaired: {error.diag.message_primary}")
+        damage = damaged(connection)
     law.advance(connection, policy)
     return read(connection)
 
