@@ -8,9 +8,8 @@ milliseconds.
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.options import is_offline
 from migrations.sql_objects import execute, install_all, remove_all
-from migrations.steps import autocommit, hand_over
+from migrations.steps import hand_over
 
 revision = "0013_history"
 down_revision = "0012_guards"
@@ -91,12 +90,9 @@ def upgrade() -> None:
             f"audit_violation_{column}_idx", "audit_violation", [column], schema="integrity", if_not_exists=True
         )
     install_all(OBJECTS)
-    if is_offline():
+    # Until its transaction ends no client can write the event log, and the manifest takes longer.
+    with op.get_context().autocommit_block():
         hand_over()
-    else:
-        # Until its transaction ends no client can write the event log, and the manifest takes longer.
-        with autocommit():
-            hand_over()
     execute("select integrity.record_guards()")
 
 
