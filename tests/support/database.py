@@ -47,10 +47,21 @@ def another(connection: psycopg.Connection[Any], autocommit: bool = False) -> It
 
 
 @contextmanager
-def copied(template: NoopExecutor, suffix: object = "") -> Iterator[psycopg.Connection[Any]]:
-    """Yield a connection to a copy of a template's database, named after it, that lives as long as the block."""
-    with _copy(template, template.template_dbname, suffix) as connection:
-        yield connection
+def copied(template: NoopExecutor, suffix: object = "", source: str | None = None) -> Iterator[psycopg.Connection[Any]]:
+    """Yield a connection to a copy of a template's database that lives as long as the block.
+
+    Args:
+        template: Where it is, and what it is named after.
+        suffix: Follows the template's name.
+        source: What it is a copy of, unless of the template.
+    """
+    name = f"{template.dbname}_{suffix}" if suffix else template.dbname
+    _create(template, name, source or template.template_dbname)
+    try:
+        with closing(_connect(template, name)) as connection:
+            yield connection
+    finally:
+        _drop(template, name)
 
 
 # What preparing a database has returned, by its name.
@@ -80,7 +91,7 @@ def prepared(
             found = prepare(connection)
             connection.commit()
         _prepared[shared] = found
-    with _copy(template, shared, name + "_copy") as connection:
+    with copied(template, f"{name}_copy", shared) as connection:
         yield connection, _prepared[shared]
 
 
@@ -93,17 +104,6 @@ def copy_of(server: str) -> Callable[[pytest.FixtureRequest], Iterator[psycopg.C
             yield connection
 
     return copy
-
-
-@contextmanager
-def _copy(template: NoopExecutor, source: str, suffix: object) -> Iterator[psycopg.Connection[Any]]:
-    name = f"{template.dbname}_{suffix}" if suffix else template.dbname
-    _create(template, name, source)
-    try:
-        with closing(_connect(template, name)) as connection:
-            yield connection
-    finally:
-        _drop(template, name)
 
 
 def _create(template: NoopExecutor, name: str, source: str) -> None:
